@@ -1,0 +1,85 @@
+"""The `visrec` command: one parser, whose subcommands import what they need when they run.
+
+Each subcommand is a module with two functions, `add_arguments(parser)` and `run(args)`, in the package
+that owns the capability. Only the chosen one is imported, so `visrec recommend` never loads torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import NamedTuple
+
+from visrec_client.errors import VisrecError
+
+
+class Subcommand(NamedTuple):
+    """Where a subcommand lives, what it does in a line, and the extra that brings what it imports."""
+
+    module: str
+    summary: str
+    extra: str | None
+
+
+SUBCOMMANDS = {
+    "train": Subcommand(
+        "visrec_training.train_cli", "learn from a folder of items and interactions", "train"
+    ),
+    "evaluate": Subcommand("visrec_training.evaluate_cli", "measure a checkpoint on held-out data", "train"),
+    "export": Subcommand("visrec_export.cli", "publish a checkpoint to a Triton model repository", "export"),
+    "serve": Subcommand("visrec_serving.cli", "start Triton with a model repository", "serve"),
+    "recommend": Subcommand("visrec_client.cli", "ask a running server for recommendations", None),
+    "demo": Subcommand("visrec_demo.cli", "a sticker shop, from pictures to served answers", "demo"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: words of the command line, without the program's name; `sys.argv[1:]` if None.
+
+    Returns:
+        The exit code: 0 done, 1 an error that was told in one line, 2 wrong usage, 130 stopped by Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="visrec", description="Recommends items from pictures.")
+    subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
+    chosen = argv[0] if argv else None
+    module = None
+    for name, subcommand in SUBCOMMANDS.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=subcommand.summary,
+            description=subcommand.summary[0].upper() + subcommand.summary[1:] + ".",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        if name == chosen:
+            try:
+                module = importlib.import_module(subcommand.module)
+            except ModuleNotFoundError as error:
+                if subcommand.extra is None or (error.name or "").startswith("visrec"):
+                    raise
+                return _fail(
+                    f"'visrec {name}' needs the package '{error.name}': pip install 'visrec[{subcommand.extra}]'"
+                )
+            module.add_arguments(subparser)
+    args = parser.parse_args(argv)
+    assert module is not None  # noqa: S101  (argparse has left by now if no subcommand was chosen)
+    try:
+        return int(module.run(args) or 0)
+    except VisrecError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("visrec: stopped", file=sys.stderr)
+        return 130
+
+
+def _fail(message: str) -> int:
+    print(f"visrec: error: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The client of visrec: recommendations from a picture, a history and words.
+
+    from visrec_client import Recommender
+
+    with Recommender("localhost:8001") as recommender:
+        answer = recommender.recommend("shoe.jpg", history=["boot-7", "sock-2"], text="red", k=5)
+        for item in answer.items:
+            print(item.item_id, item.score)
+
+The picture, the history and the words may each be left out. `rank` applies the caller's own rules to an
+answer, `load_picture` is what turns pictures into tensors, and every error is a `VisrecError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from visrec_client.errors import (
+        DeadlineExceeded,
+        IncompatibleServer,
+        InvalidImage,
+        InvalidRequest,
+        Overloaded,
+        ServerError,
+        ServerUnavailable,
+        VisrecError,
+    )
+    from visrec_client.picture import load_picture
+    from visrec_client.ranking import RankedItem, rank
+    from visrec_client.recommender import Recommendation, Recommender
+
+__all__ = [
+    "DeadlineExceeded",
+    "IncompatibleServer",
+    "InvalidImage",
+    "InvalidRequest",
+    "Overloaded",
+    "RankedItem",
+    "Recommendation",
+    "Recommender",
+    "ServerError",
+    "ServerUnavailable",
+    "VisrecError",
+    "load_picture",
+    "rank",
+]
+
+_HOME = {
+    "load_picture": "picture",
+    "RankedItem": "ranking",
+    "rank": "ranking",
+    "Recommendation": "recommender",
+    "Recommender": "recommender",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: training reads pictures without loading gRPC."""
+    if name not in __all__:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)

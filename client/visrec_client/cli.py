@@ -1,0 +1,153 @@
+"""`visrec recommend`: ask a running server from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from visrec_client.errors import InvalidRequest, VisrecError
+from visrec_client.overlay import overlay
+from visrec_client.picture import load_picture
+from visrec_client.ranking import RankedItem
+from visrec_client.recommender import Recommender
+
+OVERLAY_SIZE = 448
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line of `visrec recommend`."""
+    parser.add_argument("--url", default="localhost:8001", help="host:port of the server's gRPC")
+    parser.add_argument("--image", metavar="FILE", help="picture that the person looks at")
+    parser.add_argument(
+        "--history",
+        action="append",
+        metavar="ID[,ID...]",
+        help="items chosen before, oldest first, separated by commas; may be repeated. They are not returned",
+    )
+    parser.add_argument("--text", metavar="WORDS", help="words that the person typed")
+    parser.add_argument("--k", type=int, default=10, help="how many items to return at most")
+    parser.add_argument(
+        "--items",
+        metavar="FILE",
+        help="print titles from this items.csv with columns item_id and title (or .parquet, with pyarrow)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with the attention map, not a table")
+    parser.add_argument(
+        "--attention", metavar="FILE.png", help="save the picture here with its attention map laid over it"
+    )
+    parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the answer")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, and print the answer.
+
+    Raises:
+        VisrecError: the arguments cannot be used, or there is no answer.
+    """
+    attention_file = _attention_file(args.attention, args.image)
+    titles = read_titles(Path(args.items)) if args.items else {}
+    history = [item_id for part in args.history or () for item_id in part.split(",") if item_id]
+    with Recommender(args.url, timeout=args.timeout) as recommender:
+        answer = recommender.recommend(args.image, history, args.text or "", args.k)
+    if attention_file is not None and answer.attention is not None:
+        _save(overlay(load_picture(args.image, OVERLAY_SIZE), answer.attention), attention_file)
+    if args.json:
+        print(_as_json(answer.items, titles, answer.attention))
+    else:
+        print(as_table(answer.items, titles) if answer.items else "No items are left to recommend.")
+    return 0
+
+
+def read_titles(path: Path) -> dict[str, str]:
+    """Read item id to title from an items.csv or items.parquet.
+
+    Raises:
+        InvalidRequest: the file is missing, cannot be read, or lacks a column.
+    """
+    if not path.is_file():
+        raise InvalidRequest(f"--items: there is no file '{path}'")
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
+    if rows and (lacking := {"item_id", "title"} - rows[0].keys()):
+        raise InvalidRequest(f"--items: '{path}' has no column {' and no column '.join(sorted(lacking))}")
+    return {str(row["item_id"]): str(row["title"] or "") for row in rows}
+
+
+def _csv_rows(path: Path) -> Sequence[Mapping[str, object]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidRequest(f"--items: '{path}' cannot be read as CSV: {error}") from error
+
+
+def _parquet_rows(path: Path) -> Sequence[Mapping[str, object]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise InvalidRequest(f"--items: '{path}' needs pyarrow ({error}); or give a .csv") from error
+    try:
+        rows: list[dict[str, object]] = parquet.read_table(path).to_pylist()
+    except (OSError, ArrowException) as error:
+        raise InvalidRequest(f"--items: '{path}' cannot be read as Parquet: {error}") from error
+    return rows
+
+
+def as_table(items: Sequence[RankedItem], titles: Mapping[str, str]) -> str:
+    """Lay out ranked items in aligned columns; the titles' column is left out where there are none."""
+    rows = [("rank", "item_id", "title", "score")]
+    for position, item in enumerate(items, start=1):
+        title = _printable(titles.get(item.item_id, ""))
+        rows.append((str(position), _printable(item.item_id), title, f"{item.score:.6f}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, item_id, title, score in rows:
+        cells = [number.rjust(widths[0]), item_id.ljust(widths[1])]
+        cells += [title.ljust(widths[2])] if titles else []
+        lines.append("  ".join([*cells, score.rjust(widths[3])]))
+    return "\n".join(lines)
+
+
+def _as_json(
+    items: Sequence[RankedItem], titles: Mapping[str, str], attention: npt.NDArray[np.float32] | None
+) -> str:
+    ranked = [
+        {"rank": position, "item_id": item.item_id, "title": titles.get(item.item_id), "score": item.score}
+        for position, item in enumerate(items, start=1)
+    ]
+    answer = {"items": ranked, "attention": None if attention is None else attention.tolist()}
+    return json.dumps(answer, indent=2, ensure_ascii=False)
+
+
+def _printable(text: str) -> str:
+    """Text from elsewhere must not steer the terminal or break the table."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+def _attention_file(name: str | None, image: str | None) -> Path | None:
+    """Where the overlay goes; refused before the server is asked."""
+    if name is None:
+        return None
+    if image is None:
+        raise InvalidRequest("--attention shows what in a picture decided: give the picture with --image")
+    path = Path(name)
+    if path.suffix.lower() != ".png" or not path.parent.is_dir():
+        raise InvalidRequest(f"--attention: '{path}' must end in .png and lie in a folder that exists")
+    return path
+
+
+def _save(pixels: npt.NDArray[np.uint8], path: Path) -> None:
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        Image.fromarray(pixels).save(beside, format="PNG")
+        beside.replace(path)
+    except OSError as error:
+        raise VisrecError(f"'{path}' cannot be written: {error.strerror or error}") from error
