@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from visrec_client.errors import InvalidImage
 from visrec_client.picture import MAX_PIXELS, load_picture
 

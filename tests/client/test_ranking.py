@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from visrec_client.errors import InvalidRequest
 from visrec_client.ranking import RankedItem, rank
 

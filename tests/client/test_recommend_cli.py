@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+
 from visrec_cli.main import main
 from visrec_client.cli import as_table, read_titles
 from visrec_client.errors import InvalidRequest

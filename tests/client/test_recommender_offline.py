@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 import visrec_client
 from visrec_client import DeadlineExceeded, InvalidRequest, Recommender, ServerUnavailable
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc.service_pb2 import ModelMetadataResponse
+
 from visrec_client import errors
 from visrec_client.ranking import RankedItem
 from visrec_client.status import error_from_status

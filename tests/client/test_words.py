@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from visrec_client.words import token_ids, token_tensor
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates too

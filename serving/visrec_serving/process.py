@@ -1,0 +1,80 @@
+"""A program that does not outlive the process that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+# The kernel sends SIGTERM when the starter ends. A Python of its own asks for that, because code between fork
+# and exec (`preexec_fn`) can deadlock where threads run.
+_TIE = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the starter has ended")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, where Ctrl-C does not reach it.
+
+    Args:
+        command: absolute path of the program, then its arguments.
+        environment: its environment variables.
+        log: file to which its output is appended.
+
+    Returns:
+        The running process.
+    """
+    tied = [sys.executable, "-I", "-S", "-c", _TIE, str(os.getpid()), *command]
+    started: Future[subprocess.Popen[bytes]] = Future()
+
+    def keep() -> None:
+        # "The starter" is a thread to the kernel: this one lives exactly as long as the program.
+        try:
+            with log.open("ab") as output:
+                process = subprocess.Popen(  # noqa: S603  (our own command)
+                    tied,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            started.set_exception(error)
+            return
+        started.set_result(process)
+        process.wait()
+
+    threading.Thread(target=keep, name="triton", daemon=True).start()
+    return started.result()
+
+
+def end(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Ask a program to end (SIGTERM); if it has not after a while, end it (SIGKILL). No child outlives it.
+
+    Args:
+        process: from `start`.
+        patience: seconds to wait.
+    """
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    with contextlib.suppress(ProcessLookupError):  # the usual case: its children ended with it
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def describe_exit(code: int) -> str:
+    """Say in words how a process ended, from its return code."""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

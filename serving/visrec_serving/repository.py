@@ -1,0 +1,41 @@
+"""What a model repository holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from visrec_serving.errors import ServerFailed
+
+
+def servable_models(repository: Path, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """List the models to load, after checking that Triton can find a version of each.
+
+    Args:
+        repository: folder with a folder for each model.
+        wanted: the models to load; empty for all.
+
+    Returns:
+        Names of models, sorted.
+
+    Raises:
+        ServerFailed: if the repository or a model is missing, or a model has no version.
+    """
+    if not repository.is_dir():
+        raise ServerFailed(f"no model repository at {repository}: give its folder with --repository")
+    found = {path.parent.name: versions(path.parent) for path in repository.glob("*/config.pbtxt")}
+    if not found:
+        raise ServerFailed(f"no models in {repository}: expected folders with a config.pbtxt")
+    names = tuple(sorted(wanted or found))
+    if missing := [name for name in names if name not in found]:
+        raise ServerFailed(
+            f"no model {', '.join(missing)} in {repository}: it has {', '.join(sorted(found))}"
+        )
+    if empty := [name for name in names if not found[name]]:
+        raise ServerFailed(f"no versions of {', '.join(empty)} in {repository}: run `visrec export` first")
+    return names
+
+
+def versions(model: Path) -> list[int]:
+    """List the numbered versions in a model's folder, oldest first."""
+    numbers = (path.name for path in model.iterdir() if path.is_dir())
+    return sorted(int(name) for name in numbers if name.isdecimal() and not name.startswith("0"))
