@@ -1,0 +1,103 @@
+"""Checkpoints: all that a release needs, and all that training needs to go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from visrec_training.config import ModelConfig, TrainConfig
+from visrec_training.encoder import Encoder
+from visrec_training.errors import CheckpointError
+from visrec_training.files import write_beside
+from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.model import Model
+from visrec_training.vocabulary import Vocabulary
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained model with the catalogue it belongs to."""
+
+    model_config: ModelConfig
+    train_config: TrainConfig
+    vocabulary: Vocabulary
+    item_ids: tuple[str, ...]
+    state: dict[str, Tensor]
+    """The model's parameters."""
+    item_vectors: Tensor
+    """float [N, dim]."""
+    appeal: Tensor
+    """float [N]."""
+    progress: dict[str, Any]
+    """Where training stands; with the optimizer's state in `last.pt`, figures alone in `best.pt`."""
+
+    def model(self) -> Model:
+        """Rebuild the model, in evaluation mode."""
+        encoder = Encoder(self.model_config.backbone, self.model_config.levels)
+        model = Model(self.model_config, self.vocabulary, len(self.item_ids), encoder)
+        model.load_state_dict(self.state)
+        return model.eval()
+
+    def fusion_scorer(self, model: Model) -> FusionScorer:
+        """The scorer over the catalogue as it was when the checkpoint was written."""
+        with torch.no_grad():
+            scale = model.scale
+        return FusionScorer(
+            model.query_tower, self.item_vectors, self.appeal, scale, self.model_config.top_k
+        ).eval()
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, whole or not at all.
+
+        Raises:
+            VisrecError: the file can't be written.
+        """
+        values = {
+            "format": FORMAT,
+            "model_config": dataclasses.asdict(self.model_config),
+            "train_config": dataclasses.asdict(self.train_config),
+            "hashes": torch.from_numpy(self.vocabulary.hashes),
+            "rarity": torch.from_numpy(self.vocabulary.rarity),
+            "item_ids": list(self.item_ids),
+            "state": self.state,
+            "item_vectors": self.item_vectors,
+            "appeal": self.appeal,
+            "progress": self.progress,
+        }
+        write_beside(path, lambda temporary: torch.save(values, temporary))
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read a checkpoint; nothing in it is executed.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or another version of visrec wrote it.
+        """
+        if not path.is_file():
+            raise CheckpointError(
+                f"no checkpoint at {path}: `visrec train` writes best.pt into its --out folder"
+            )
+        try:
+            values = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged or no checkpoint of visrec") from error
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise CheckpointError(f"{path} is no checkpoint of this version of visrec: train again")
+        return cls(
+            model_config=ModelConfig.from_dict(values["model_config"]),
+            train_config=TrainConfig(**values["train_config"]),
+            vocabulary=Vocabulary(values["hashes"].numpy(), values["rarity"].numpy()),
+            item_ids=tuple(values["item_ids"]),
+            state=values["state"],
+            item_vectors=values["item_vectors"],
+            appeal=values["appeal"],
+            progress=values["progress"],
+        )

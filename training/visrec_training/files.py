@@ -1,0 +1,30 @@
+"""Writing files so that a reader never meets half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from visrec_client.errors import VisrecError
+
+
+def write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, then rename it into place.
+
+    Args:
+        path: where it shall be; folders are made.
+        write: called with the temporary path.
+
+    Raises:
+        VisrecError: the disk is full, or the folder can't be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise VisrecError(f"can't write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+"""The whole model as it is trained: encoder, attention, and the two towers around one catalogue."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from visrec_training.attention import Attention
+from visrec_training.config import ModelConfig
+from visrec_training.encoder import Encoder
+from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.item_tower import ItemTower, PictureVector, WordBag
+from visrec_training.query_tower import QueryTower
+from visrec_training.vocabulary import Vocabulary
+
+MAX_LOG_SCALE = math.log(100)
+
+
+class Model(nn.Module):
+    """Everything that is learned. It holds one id part an item, so it belongs to one catalogue."""
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary, items: int, encoder: Encoder) -> None:
+        """Build it.
+
+        Args:
+            config: the shape.
+            vocabulary: the words it knows.
+            items: N, the catalogue's size.
+            encoder: made beforehand, so that its weights may come from anywhere.
+        """
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.attention = Attention(config, encoder.dim)
+        picture, words = PictureVector(config), WordBag(torch.from_numpy(vocabulary.rarity), config.dim)
+        self.item_tower = ItemTower(config, items, picture, words)
+        self.query_tower = QueryTower(config, picture, words)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    @property
+    def scale(self) -> Tensor:
+        """1 / τ, learned and bounded (as in CLIP, Radford et al., ICML 2021)."""
+        return self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
+
+    @torch.no_grad()
+    def fusion_scorer(self, reduced: Tensor, tokens: Tensor, has_id: Tensor) -> FusionScorer:
+        """Freeze the catalogue as it is now.
+
+        Args:
+            reduced: float [N, 49, region_dim], the catalogue's reduced regions.
+            tokens: int64 [N, T], its words.
+            has_id: bool [N], which items behaviour taught about.
+        """
+        self.eval()
+        aspects, _ = self.aspects(reduced)
+        vectors, appeal = self.item_tower(aspects, tokens, has_id)
+        return FusionScorer(self.query_tower, vectors, appeal, self.scale, self.config.top_k)
+
+    @torch.no_grad()
+    def aspects(self, reduced: Tensor) -> tuple[Tensor, Tensor]:
+        """Aspects [N, M, d] and maps [N, M, 49] of a whole catalogue, a block at a time."""
+        self.eval()
+        blocks = [self.attention.attend(block) for block in reduced.split(512)]
+        aspects, maps = zip(*blocks, strict=True)
+        return torch.cat(aspects), torch.cat(maps)

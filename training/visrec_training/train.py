@@ -1,0 +1,273 @@
+"""The training loop: full softmax over the catalogue, item vectors made anew in each step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.config import ModelConfig, TrainConfig
+from visrec_training.encoder import Encoder
+from visrec_training.errors import CheckpointError
+from visrec_training.examples import Batch, Examples, QueryWords, sequences_without_behaviour
+from visrec_training.metrics import ranking_metrics
+from visrec_training.model import Model
+from visrec_training.prepare import Prepared, reduce_regions
+from visrec_training.regions import load_pictures
+from visrec_training.retrieval import Modalities, rank_catalogue
+from visrec_training.split import Queries
+from visrec_training.vocabulary import Vocabulary
+
+VALIDATED = (Modalities(history=True), Modalities(picture=True), Modalities(picture=True, history=True))
+FIT_SAMPLE = 100_000
+
+
+@dataclass
+class Progress:
+    """Where training stands."""
+
+    epoch: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one model on one prepared data set."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        encoder: Encoder,
+        model_config: ModelConfig,
+        config: TrainConfig,
+        out: Path,
+        device: torch.device,
+    ) -> None:
+        """Build the model, seeded.
+
+        Args:
+            prepared: the data.
+            encoder: with its weights.
+            model_config: the model's shape.
+            config: how to train.
+            out: folder for `last.pt`, `best.pt` and TensorBoard's files.
+            device: where to train.
+        """
+        torch.manual_seed(config.seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+        self.prepared, self.config, self.out, self.device = prepared, config, out, device
+        catalogue, split = prepared.dataset.catalogue, prepared.split
+        self.vocabulary = Vocabulary.learn([catalogue.text(row) for row in split.warm_items])
+        texts = [catalogue.text(row) for row in range(len(catalogue))]
+        self.tokens = torch.from_numpy(self.vocabulary.encode(texts, model_config.words)).to(device)
+        self.query_words = QueryWords(catalogue, self.vocabulary, model_config.words)
+        sequences = split.train or sequences_without_behaviour(catalogue, config.seed)
+        self.examples = Examples(sequences, self.query_words, model_config.history)
+        self.has_id = torch.from_numpy(~split.is_cold).to(device)
+        self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
+        self._fit_attention()
+        self.reduced = reduce_regions(self.model.attention.reduce, prepared.regions, device)
+        self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
+        self.optimizer, self.schedule = self._optimizer()
+        self.progress = Progress()
+
+    def resume(self, path: Path) -> None:
+        """Go on from `last.pt`; the result is that of a run that was never interrupted.
+
+        Raises:
+            CheckpointError: it was trained with other data or another configuration.
+        """
+        checkpoint = Checkpoint.load(path)
+        same = (self.model.config, self.config, self.prepared.dataset.catalogue.item_ids)
+        theirs = (checkpoint.model_config, checkpoint.train_config, checkpoint.item_ids)
+        for name, mine, other in zip(
+            ("model configuration", "training configuration", "catalogue"), same, theirs, strict=True
+        ):
+            if mine != other:
+                raise CheckpointError(
+                    f"{path} was trained with another {name}: give the same options, or train anew"
+                )
+        progress = dict(checkpoint.progress)
+        self.model.load_state_dict(checkpoint.state)
+        self.optimizer.load_state_dict(progress.pop("optimizer"))
+        self.schedule.load_state_dict(progress.pop("schedule"))
+        self.progress = Progress(**progress)
+        if self.finetuned:
+            self._encode_again()
+
+    def run(self) -> Progress:
+        """Train until the last epoch, or until validation stops getting better."""
+        with SummaryWriter(str(self.out / "tensorboard")) as board:
+            while self.progress.epoch < self.config.epochs and not self._is_stale():
+                loss = self._epoch()
+                score = self._validate()
+                self.progress.epoch += 1
+                self.progress.history.append({"loss": loss, "ndcg@10": score})
+                board.add_scalar("loss", loss, self.progress.epoch)
+                board.add_scalar("valid/ndcg@10", score, self.progress.epoch)
+                board.add_scalar("scale", self.model.scale.item(), self.progress.epoch)
+                if score > self.progress.best:
+                    self.progress.best, self.progress.best_epoch = score, self.progress.epoch
+                    self._checkpoint(figures_only=True).save(self.out / "best.pt")
+                self._checkpoint(figures_only=False).save(self.out / "last.pt")
+        return self.progress
+
+    def _is_stale(self) -> bool:
+        return self.progress.epoch - self.progress.best_epoch >= self.config.patience
+
+    def _fit_attention(self) -> None:
+        rng = np.random.default_rng(self.config.seed)
+        regions = self.prepared.regions.values[self.prepared.split.warm_items]
+        flat = regions.reshape(-1, regions.shape[-1])
+        chosen = rng.choice(len(flat), size=min(FIT_SAMPLE, len(flat)), replace=False)
+        self.model.attention.fit(torch.from_numpy(flat[np.sort(chosen)]).to(self.device))
+
+    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        config = self.config
+        backbone = {id(parameter) for parameter in self.finetuned}
+        trained = [p for p in self.model.parameters() if p.requires_grad and id(p) not in backbone]
+        groups: list[dict[str, Any]] = [{"params": trained, "lr": config.learning_rate}]
+        if self.finetuned:  # pretrained weights are moved gently
+            groups.append({"params": self.finetuned, "lr": config.learning_rate / 20})
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        steps = config.epochs * math.ceil(len(self.examples) / config.batch)
+        warmup = max(1, round(config.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    def _epoch(self) -> float:
+        epoch = self.progress.epoch
+        torch.manual_seed(self.config.seed * 10_007 + epoch)
+        self.aspects, self.maps = self.model.aspects(self.reduced)
+        self.model.train()
+        losses = []
+        steps = math.ceil(len(self.examples) / self.config.batch)
+        with tqdm(
+            self.examples.batches(self.config, epoch),
+            total=steps,
+            desc=f"epoch {epoch + 1}/{self.config.epochs}",
+            unit="step",
+        ) as progress:
+            for batch in progress:
+                loss = self._loss(batch.to(self.device))
+                self.optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                self.optimizer.step()
+                self.schedule.step()
+                losses.append(loss.item())
+                progress.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", refresh=False)
+        if self.finetuned:
+            self._encode_again()
+        return float(np.mean(losses))
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of softmax(query · items / τ) over all items that training may see."""
+        model = self.model
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            aspects, maps = self._attend()
+            kept = torch.rand(len(self.has_id), device=self.device) >= self.config.id_dropout
+            vectors, appeal = model.item_tower(aspects, self.tokens, self.has_id & kept)
+            has_picture = (batch.pictures >= 0).view(-1, 1, 1)
+            pictures = batch.pictures.clamp_min(0)
+            query, _ = model.query_tower(
+                aspects[pictures] * has_picture,
+                maps[pictures] * has_picture,
+                vectors[batch.history.clamp_min(0)],
+                batch.history >= 0,
+                batch.tokens,
+            )
+            logits = model.scale * (query @ vectors.T) + appeal
+        return F.cross_entropy(logits.float().masked_fill(~self.has_id, -1e9), batch.targets)
+
+    def _attend(self) -> tuple[Tensor, Tensor]:
+        """Aspects and maps of the whole catalogue; some pictures, drawn at random, are looked at anew.
+
+        The others keep what was seen in them last: their content still takes part in every softmax, at a
+        fraction of the cost. The draw must not depend on the batch: were targets always fresh, the model
+        would learn to tell fresh from stale.
+        """
+        rows = torch.randperm(len(self.reduced), device=self.device)[: self.config.attended]
+        aspects, maps = self.model.attention.attend(self._reduced(rows))
+        aspects = self.aspects.index_copy(0, rows, aspects.float())
+        maps = self.maps.index_copy(0, rows, maps.float())
+        self.aspects, self.maps = aspects.detach(), maps.detach()
+        return aspects, maps
+
+    def _reduced(self, rows: Tensor) -> Tensor:
+        """Reduced regions of some items; with a trained backbone the first few are encoded anew."""
+        if not self.finetuned:
+            return self.reduced[rows]
+        fresh, rest = rows.split([n := min(len(rows), self.config.finetune_pictures), len(rows) - n])
+        images = [self.prepared.dataset.catalogue.images[row] for row in fresh.tolist()]
+        pictures, _ = load_pictures(images, self.model.config.picture_size)
+        regions = self.model.encoder(torch.from_numpy(pictures).to(self.device))
+        return torch.cat([self.model.attention.reduce(regions), self.reduced[rest]])
+
+    @torch.no_grad()
+    def _encode_again(self) -> None:
+        """Bring the regions of the whole catalogue up to the backbone's newest weights."""
+        self.model.eval()
+        images = self.prepared.dataset.catalogue.images
+        for start in tqdm(range(0, len(images), 32), desc="encoding pictures anew", leave=False):
+            pictures, _ = load_pictures(images[start : start + 32], self.model.config.picture_size)
+            regions = self.model.encoder(torch.from_numpy(pictures).to(self.device))
+            self.reduced[start : start + 32] = self.model.attention.reduce(regions)
+
+    def _validate(self) -> float:
+        """Mean NDCG@10 over the modalities that behaviour can judge."""
+        scorer = self.model.fusion_scorer(self.reduced, self.tokens, self.has_id)
+        aspects, maps = self.model.aspects(self.reduced)
+        queries, modalities = self._validation()
+        tokens = np.zeros((len(queries), self.model.config.words), dtype=np.int64)
+        scores = [
+            ranking_metrics(rank_catalogue(scorer, aspects, maps, queries, sent, tokens), queries.targets)
+            for sent in modalities
+        ]
+        return float(np.mean([score["ndcg@10"] for score in scores]))
+
+    def _validation(self) -> tuple[Queries, tuple[Modalities, ...]]:
+        """The validation queries; without behaviour, each picture asks for another of its category."""
+        split = self.prepared.split
+        if split.train:
+            return split.valid, VALIDATED
+        pairs = sequences_without_behaviour(self.prepared.dataset.catalogue, self.config.seed + 1, each=1)
+        kept = [pair for pair in pairs if pair[0] != pair[1]]
+        viewed, targets = np.asarray(kept, dtype=np.int64).reshape(-1, 2).T
+        empty = np.zeros(0, dtype=np.int64)
+        return Queries([empty] * len(kept), viewed, targets), (Modalities(picture=True),)
+
+    def _checkpoint(self, *, figures_only: bool) -> Checkpoint:
+        scorer = self.model.fusion_scorer(self.reduced, self.tokens, self.has_id)
+        items = scorer.items
+        progress = dataclasses.asdict(self.progress)
+        if not figures_only:
+            progress["optimizer"] = self.optimizer.state_dict()
+            progress["schedule"] = self.schedule.state_dict()
+        return Checkpoint(
+            model_config=self.model.config,
+            train_config=self.config,
+            vocabulary=self.vocabulary,
+            item_ids=self.prepared.dataset.catalogue.item_ids,
+            state={name: value.detach().cpu() for name, value in self.model.state_dict().items()},
+            item_vectors=scorer.item_vectors[:items].cpu(),
+            appeal=scorer.appeal[:items].cpu(),
+            progress=progress,
+        )
