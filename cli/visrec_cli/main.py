@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
                 if subcommand.extra is None or (error.name or "").startswith("visrec"):
                     raise
                 return _fail(
-                    f"'visrec {name}' needs the package '{error.name}': pip install 'visrec[{subcommand.extra}]'"
+                    f"'visrec {name}' needs the package '{error.name}':"
+                    f" pip install 'visrec[{subcommand.extra}]'"
                 )
             module.add_arguments(subparser)
     args = parser.parse_args(argv)

@@ -66,7 +66,8 @@ class Trainer:
         """
         torch.manual_seed(config.seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+        # nothing here reads memory that was not written
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.prepared, self.config, self.out, self.device = prepared, config, out, device
         catalogue, split = prepared.dataset.catalogue, prepared.split
         self.vocabulary = Vocabulary.learn([catalogue.text(row) for row in split.warm_items])

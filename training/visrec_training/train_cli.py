@@ -17,8 +17,8 @@ from visrec_training.train import Trainer
 DEFAULT_CACHE = Path.home() / ".cache" / "visrec"
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say where the data is, and where what is computed from it is kept."""
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where the data is."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--data",
@@ -30,6 +30,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="nothing but pictures; subfolders are categories"
     )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where the data is, and where what is computed from it is kept."""
+    add_source_arguments(parser)
     parser.add_argument(
         "--cache", type=Path, default=DEFAULT_CACHE, metavar="FOLDER", help="keeps what the encoder saw"
     )

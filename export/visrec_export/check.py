@@ -1,0 +1,133 @@
+"""The proof of an export: the graphs, run by onnxruntime, against PyTorch, on real pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+
+from visrec_export.errors import ExportRefused
+from visrec_export.graphs import MODELS
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.model import Model
+
+SCORE_TOLERANCE = 1e-4
+FEATURE_TOLERANCE = 1e-3  # relative to the largest value
+TOP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests of every combination of modalities, as a server gets them."""
+
+    pictures: npt.NDArray[np.uint8]
+    """uint8 [n, S, S, 3]."""
+    has_picture: npt.NDArray[np.bool_]
+    """bool [n]."""
+    history: npt.NDArray[np.object_]
+    """str [n, L]."""
+    text: npt.NDArray[np.int64]
+    """int64 [n, T], hashes."""
+
+
+def draw_requests(
+    checkpoint: Checkpoint, pictures: npt.NDArray[np.uint8], texts: Sequence[npt.NDArray[np.int64]], seed: int
+) -> Requests:
+    """Draw one request a picture, the modalities in turn through all eight combinations.
+
+    Args:
+        checkpoint: knows the item ids and the sizes.
+        pictures: uint8 [n, S, S, 3].
+        texts: what could be typed, int64 [T] each.
+        seed: decides histories and texts.
+    """
+    rng = np.random.default_rng(seed)
+    count, config = len(pictures), checkpoint.model_config
+    history = np.full((count, config.history), "", dtype=object)
+    text = np.zeros((count, config.words), dtype=np.int64)
+    for row in range(count):
+        if row & 1:
+            length = rng.integers(1, config.history + 1)
+            ids = rng.choice(len(checkpoint.item_ids), size=length)
+            history[row, :length] = [checkpoint.item_ids[item] for item in ids]
+        if row & 2 and len(texts):
+            text[row] = texts[rng.integers(len(texts))]
+    has_picture = (np.arange(count) & 4) > 0
+    return Requests(pictures, has_picture, history, text)
+
+
+def check(checkpoint: Checkpoint, model: Model, folder: Path, requests: Requests) -> dict[str, object]:
+    """Compare the graphs in `folder` with the model they were made from.
+
+    Returns:
+        The figures: the largest difference of each output, and in how many requests the top 10 are the same.
+
+    Raises:
+        ExportRefused: scores differ by more than 1e-4, features by more than 1e-3 of the largest, or a top 10
+            differs.
+    """
+    ours = _with_onnxruntime(folder, requests)
+    theirs = _with_torch(checkpoint, model, requests)
+    largest = {
+        name: float(np.abs(ours[name] - theirs[name]).max())
+        for name in ("REGIONS", "ASPECTS", "MAPS", "SCORE", "ATTENTION")
+    }
+    same = int((ours["ITEM_ID"][:, :TOP] == theirs["ITEM_ID"][:, :TOP]).all(axis=1).sum())
+    count = len(requests.pictures)
+    figures: dict[str, object] = {"requests": count, "same top 10": same, "largest difference": largest}
+    for name in ("REGIONS", "ASPECTS", "MAPS"):
+        allowed = FEATURE_TOLERANCE * float(np.abs(theirs[name]).max())
+        if not largest[name] <= allowed:
+            raise ExportRefused(f"{name} differs from PyTorch by {largest[name]:.2g}; allowed: {allowed:.2g}")
+    if not largest["SCORE"] <= SCORE_TOLERANCE:
+        raise ExportRefused(
+            f"SCORE differs from PyTorch by {largest['SCORE']:.2g}; allowed: {SCORE_TOLERANCE:.2g}"
+        )
+    if same < count:
+        raise ExportRefused(f"the top {TOP} differ from PyTorch's in {count - same} of {count} requests")
+    return figures
+
+
+def _with_onnxruntime(folder: Path, requests: Requests) -> dict[str, npt.NDArray[Any]]:
+    sessions = [
+        onnxruntime.InferenceSession(folder / name / "model.onnx", providers=["CPUExecutionProvider"])
+        for name in MODELS
+    ]
+    encoder, attention, scorer = sessions
+    regions = encoder.run(["REGIONS"], {"IMAGE": requests.pictures})[0]
+    aspects, maps = attention.run(["ASPECTS", "MAPS"], {"REGIONS": regions})
+    sent = requests.has_picture[:, None, None]
+    outputs = ["ITEM_ID", "SCORE", "ATTENTION"]
+    answer = scorer.run(
+        outputs,
+        {"ASPECTS": aspects * sent, "MAPS": maps * sent, "HISTORY": requests.history, "TEXT": requests.text},
+    )
+    return {"REGIONS": regions, "ASPECTS": aspects, "MAPS": maps, **dict(zip(outputs, answer, strict=True))}
+
+
+@torch.inference_mode()
+def _with_torch(checkpoint: Checkpoint, model: Model, requests: Requests) -> dict[str, npt.NDArray[Any]]:
+    regions = model.encoder(torch.from_numpy(requests.pictures))
+    aspects, maps = model.attention(regions)
+    sent = torch.from_numpy(requests.has_picture).view(-1, 1, 1)
+    row_of = {item_id: row for row, item_id in enumerate(checkpoint.item_ids)}
+    history = np.vectorize(lambda item_id: row_of.get(item_id, -1), otypes=[np.int64])(requests.history)
+    text = checkpoint.vocabulary.rows(requests.text.ravel()).reshape(requests.text.shape)
+    rows, scores, attention = checkpoint.fusion_scorer(model)(
+        aspects * sent, maps * sent, torch.from_numpy(history), torch.from_numpy(text)
+    )
+    ids = np.asarray([*checkpoint.item_ids, ""], dtype=object)
+    return {
+        "REGIONS": regions.numpy(),
+        "ASPECTS": aspects.numpy(),
+        "MAPS": maps.numpy(),
+        "ITEM_ID": ids[rows.numpy().clip(max=len(ids) - 1)],
+        "SCORE": scores.numpy(),
+        "ATTENTION": attention.numpy(),
+    }

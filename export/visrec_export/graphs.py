@@ -1,0 +1,144 @@
+"""ONNX graphs of the three models, each with a free batch size."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from visrec_export.errors import ExportRefused
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.config import REGIONS, ModelConfig
+from visrec_training.model import Model
+
+MODELS = ("encoder", "attention", "fusion_scorer")
+OPSET = 18
+EXAMPLES = 2  # a batch of one would be taken for a fixed size
+EXTERNAL_DATA_BYTES = 1 << 30  # an ONNX file may hold 2 GiB; larger weights lie in a second file
+
+
+def write_graphs(checkpoint: Checkpoint, model: Model, folder: Path) -> None:
+    """Write `<model>/model.onnx` for encoder, attention and fusion_scorer.
+
+    Args:
+        checkpoint: what to export.
+        model: its model, in evaluation mode, on the CPU.
+        folder: gets the three folders.
+
+    Raises:
+        ExportRefused: a graph can't be made, or the ONNX checker finds fault with it.
+    """
+    config = checkpoint.model_config
+    image = torch.zeros(EXAMPLES, config.picture_size, config.picture_size, 3, dtype=torch.uint8)
+    regions = torch.zeros(EXAMPLES, REGIONS, model.encoder.dim)
+    graphs = {
+        "encoder": _trace(model.encoder, (image,), ["IMAGE"], ["REGIONS"]),
+        "attention": _trace(model.attention, (regions,), ["REGIONS"], ["ASPECTS", "MAPS"]),
+        "fusion_scorer": _with_dictionaries(
+            _trace(
+                checkpoint.fusion_scorer(model),
+                _scorer_examples(config),
+                ["ASPECTS", "MAPS", "HISTORY_ROWS", "TEXT_ROWS"],
+                ["ITEM_ROWS", "SCORE", "ATTENTION"],
+            ),
+            checkpoint,
+        ),
+    }
+    for name, graph in graphs.items():
+        path = folder / name / "model.onnx"
+        path.parent.mkdir(parents=True)
+        _save(graph, path)
+
+
+def _scorer_examples(config: ModelConfig) -> tuple[Tensor, ...]:
+    return (
+        torch.zeros(EXAMPLES, config.aspects, config.aspect_dim),
+        torch.zeros(EXAMPLES, config.aspects, REGIONS),
+        torch.zeros(EXAMPLES, config.history, dtype=torch.int64),
+        torch.zeros(EXAMPLES, config.words, dtype=torch.int64),
+    )
+
+
+def _trace(
+    module: nn.Module, examples: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        try:
+            program = torch.onnx.export(
+                module.eval(),
+                examples,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=tuple({0: batch} for _ in examples),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ExportRefused(f"{type(module).__name__} can't be written as ONNX: {reason}") from error
+    assert program is not None  # noqa: S101  (it is, with dynamo)
+    return program.model_proto
+
+
+def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.ModelProto:
+    """Put ids and word hashes around a graph of rows, so that they can never disagree with its vectors."""
+    config = checkpoint.model_config
+    item_ids, hashes = list(checkpoint.item_ids), checkpoint.vocabulary.hashes.tolist()
+    history = _dictionary(
+        "HISTORY", "HISTORY_ROWS", keys_strings=item_ids, values_int64s=range(len(item_ids)), default_int64=-1
+    )
+    text = _dictionary(
+        "TEXT",
+        "TEXT_ROWS",
+        # an empty dictionary is not allowed; no hash is ever 0
+        keys_int64s=hashes or [0],
+        values_int64s=range(1, len(hashes) + 1) if hashes else [0],
+        default_int64=0,
+    )
+    items = _dictionary(
+        "ITEM_ROWS", "ITEM_ID", keys_int64s=range(len(item_ids)), values_strings=item_ids, default_string=""
+    )
+    body = graph.graph
+    nodes = [history, text, *body.node, items]
+    del body.node[:]
+    body.node.extend(nodes)
+    inputs = {value.name: value for value in body.input}
+    inputs["HISTORY_ROWS"] = _value("HISTORY", TensorProto.STRING, config.history)
+    inputs["TEXT_ROWS"] = _value("TEXT", TensorProto.INT64, config.words)
+    del body.input[:]
+    body.input.extend(inputs.values())
+    outputs = {value.name: value for value in body.output}
+    outputs["ITEM_ROWS"] = _value("ITEM_ID", TensorProto.STRING, config.top_k)
+    del body.output[:]
+    body.output.extend(outputs.values())
+    graph.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    return graph
+
+
+def _dictionary(source: str, target: str, **tables: Any) -> onnx.NodeProto:  # noqa: ANN401  (ONNX attributes)
+    tables = {name: list(table) if isinstance(table, range) else table for name, table in tables.items()}
+    return helper.make_node("LabelEncoder", [source], [target], domain="ai.onnx.ml", name=target, **tables)
+
+
+def _value(name: str, dtype: int, width: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, dtype, ["batch", width])
+
+
+def _save(graph: onnx.ModelProto, path: Path) -> None:
+    large = graph.ByteSize() > EXTERNAL_DATA_BYTES
+    onnx.save(graph, path, save_as_external_data=large, location="model.onnx.data")
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        raise ExportRefused(f"the ONNX checker refuses {path.parent.name}: {error}") from error

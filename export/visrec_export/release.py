@@ -1,0 +1,108 @@
+"""One export: make the graphs, prove them, publish them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visrec_client.words import token_tensor
+from visrec_export.check import check, draw_requests
+from visrec_export.graphs import write_graphs
+from visrec_export.repository import Shapes, ensure_configs, next_release, prune, publish
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.config import GRID, REGIONS
+from visrec_training.data import Catalogue
+from visrec_training.errors import CheckpointError
+from visrec_training.model import Model
+from visrec_training.regions import load_pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What was published."""
+
+    number: int
+    figures: dict[str, Any]
+    removed: list[int]
+
+
+def export_release(
+    checkpoint: Checkpoint, catalogue: Catalogue, repository: Path, *, keep: int, requests: int, seed: int = 0
+) -> Release:
+    """Publish a checkpoint as the newest release of a model repository.
+
+    Args:
+        checkpoint: what to publish.
+        catalogue: items with real pictures, to compare with PyTorch on.
+        repository: gets the versions; its configs are made if missing, and changed where shapes differ.
+        keep: releases to keep, the new one among them.
+        requests: requests to compare.
+        seed: decides which.
+
+    Raises:
+        ExportRefused: the graphs don't answer as PyTorch does.
+        CheckpointError: too few of the catalogue's pictures can be read.
+        VisrecError: the repository can't be written.
+    """
+    model = checkpoint.model()
+    sample = _draw_items(catalogue, requests, seed)
+    pictures, broken = load_pictures(
+        [catalogue.images[row] for row in sample], checkpoint.model_config.picture_size
+    )
+    if len(broken) == len(sample):
+        raise CheckpointError(f"no picture to compare on: {next(iter(broken.values()))}")
+    texts = [token_tensor(catalogue.titles[row], checkpoint.model_config.words) for row in sample]
+    ensure_configs(repository)
+    with _building(repository) as built:
+        write_graphs(checkpoint, model, built)
+        figures = check(checkpoint, model, built, draw_requests(checkpoint, pictures, texts, seed))
+        release = next_release(repository)
+        report = {
+            "release": release,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "backbone": checkpoint.model_config.backbone,
+            "items": len(checkpoint.item_ids),
+            "bytes": {path.parent.name: path.stat().st_size for path in sorted(built.glob("*/model.onnx"))},
+            "against PyTorch": figures,
+        }
+        publish(repository, release, built, _shapes(checkpoint, model), json.dumps(report, indent=2) + "\n")
+    return Release(release, figures, prune(repository, keep))
+
+
+def _draw_items(catalogue: Catalogue, count: int, seed: int) -> list[int]:
+    rng = np.random.default_rng(seed)
+    return sorted(rng.choice(len(catalogue), size=count, replace=count > len(catalogue)).tolist())
+
+
+@contextmanager
+def _building(repository: Path) -> Iterator[Path]:
+    """A folder on the repository's file system, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=repository))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shapes(checkpoint: Checkpoint, model: Model) -> Shapes:
+    config = checkpoint.model_config
+    return {
+        "IMAGE": (config.picture_size, config.picture_size, 3),
+        "REGIONS": (REGIONS, model.encoder.dim),
+        "ASPECTS": (config.aspects, config.aspect_dim),
+        "MAPS": (config.aspects, REGIONS),
+        "HISTORY": (config.history,),
+        "TEXT": (config.words,),
+        "ITEM_ID": (config.top_k,),
+        "SCORE": (config.top_k,),
+        "ATTENTION": (GRID, GRID),
+    }
