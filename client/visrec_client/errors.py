@@ -1,7 +1,5 @@
 """What can go wrong, by cause. Every error of visrec is a `VisrecError` and reads as one clear line."""
 
-# ruff: noqa: N818  (a name says the cause; "Error" after it would add nothing)
-
 from __future__ import annotations
 
 

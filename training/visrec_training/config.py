@@ -87,7 +87,7 @@ class TrainConfig:
     """How the model is trained. The same configuration, data and machine give the same checkpoint."""
 
     seed: int = 0
-    epochs: int = 30
+    epochs: int = 10
     """Passes over the training examples, unless early stopping ends training before."""
     batch: int = 256
     """Examples in a step."""
@@ -96,7 +96,7 @@ class TrainConfig:
     weight_decay: float = 0.02
     warmup: float = 0.05
     """Share of all steps in which the learning rate rises from 0; a cosine takes it back to 0."""
-    patience: int = 4
+    patience: int = 3
     """Epochs without a better validation NDCG@10 after which training stops."""
     id_dropout: float = 0.3
     """Share of items, drawn anew in each step, whose id part is withheld, so that content must suffice."""
@@ -106,7 +106,7 @@ class TrainConfig:
     keep_words: float = 0.25
     cold_share: float = 0.1
     """Share of items held out of training with all their interactions, to measure cold start."""
-    attended: int = 512
+    attended: int = 256
     """Pictures looked at anew in a step; the other items keep the aspects that were seen in them last."""
     finetune_blocks: int = 0
     """Last blocks of the backbone that are trained too; 0 leaves it frozen."""

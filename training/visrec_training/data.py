@@ -165,9 +165,8 @@ def _read_table(folder: Path, name: str, required: Sequence[str]) -> pa.Table | 
             path, table = parquet, pa.parquet.read_table(parquet)
         elif csv.is_file():
             # ids and titles that look like numbers are still words
-            types = {column: pa.string() for column in (*required, "category", "keywords")} | {
-                "timestamp": pa.float64()
-            }
+            words = {*required, "category", "keywords"} - {"timestamp"}
+            types = {column: pa.string() for column in words}
             options = pa.csv.ConvertOptions(column_types=types)
             path, table = csv, pa.csv.read_csv(csv, convert_options=options)
         else:
@@ -206,12 +205,7 @@ def _read_interactions(table: pa.Table, item_ids: tuple[str, ...]) -> tuple[Inte
     ids = _strings(table, "item_id")
     items = np.asarray([row_of.get(item_id, -1) for item_id in ids], dtype=np.int64)
     user_ids, users = np.unique(np.asarray(_strings(table, "user_id"), dtype=object), return_inverse=True)
-    try:
-        timestamps = np.asarray(
-            pc.cast(table["timestamp"], pa.int64() if _is_time(table) else pa.float64()), dtype=np.float64
-        )
-    except pa.ArrowInvalid as error:
-        raise DataError(f"interactions: timestamp is neither a number nor a time: {error}") from error
+    timestamps = _timestamps(table)
     warnings = []
     known = items >= 0
     if not known.all():
@@ -228,8 +222,15 @@ def _read_interactions(table: pa.Table, item_ids: tuple[str, ...]) -> tuple[Inte
     return Interactions(users[order].astype(np.int64), items[order]), tuple(warnings)
 
 
-def _is_time(table: pa.Table) -> bool:
-    return pa.types.is_temporal(table.schema.field("timestamp").type)
+def _timestamps(table: pa.Table) -> npt.NDArray[np.float64]:
+    """Numbers that sort as the times do, whether they came as numbers, dates or times."""
+    times = table["timestamp"]
+    try:
+        if pa.types.is_temporal(times.type):
+            times = pc.cast(pc.cast(times, pa.timestamp("us")), pa.int64())
+        return np.asarray(pc.cast(times, pa.float64()), dtype=np.float64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"interactions: timestamp is neither a number nor a time: {error}") from error
 
 
 def _offenders(what: str, offenders: Sequence[str], shown: int = 3) -> str:

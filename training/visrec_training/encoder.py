@@ -6,6 +6,7 @@ late ones know objects (as in hypercolumns, Hariharan et al., CVPR 2015).
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 from pathlib import Path
@@ -97,10 +98,11 @@ class Encoder(nn.Module):
 
 def _build(backbone: str, weights: str) -> nn.Module:
     if not timm.is_model(backbone):
-        close = timm.list_models(f"{backbone[:4]}*")[:5]
-        raise WeightsError(
-            f"timm knows no backbone {backbone!r}" + (f"; some names: {', '.join(close)}" if close else "")
+        close = (
+            ", ".join(difflib.get_close_matches(backbone, timm.list_models(), n=5))
+            or "see timm.list_models()"
         )
+        raise WeightsError(f"timm knows no backbone {backbone!r}; close names: {close}")
     options: dict[str, Any] = {"exportable": True} if backbone.startswith("tf_efficientnet_lite") else {}
     online = weights == PRETRAINED and backbone != LITE0
     try:

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.data import Rows
+from visrec_training.data import Catalogue, Rows
 from visrec_training.errors import CheckpointError
 from visrec_training.examples import QueryWords
 from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.grounds import attention_on_object
 from visrec_training.metrics import random_metrics, ranking_metrics
 from visrec_training.model import Model
 from visrec_training.prepare import Prepared, reduce_regions
+from visrec_training.regions import load_pictures
 from visrec_training.retrieval import DEPTH, Modalities, rank_catalogue
 from visrec_training.split import Queries
 
@@ -29,6 +31,7 @@ COMBINATIONS = (
     Modalities(picture=True, words=True),
     Modalities(picture=True, history=True, words=True),
 )
+ATTENTION_PICTURES = 200
 Table = dict[str, dict[str, float]]
 
 
@@ -54,8 +57,9 @@ def evaluate(
 
     Returns:
         Tables by section: `warm` (test queries), `cold` (targets never seen in training, ranked among all
-        items), `cold alone` (ranked among cold items only), each row → metric → value; and `picture alone`,
-        how often an answer stays in the picture's category. What the data can't tell is left out.
+        items), `cold alone` (ranked among cold items only), each row → metric → value; `picture alone`, how
+        often an answer stays in the picture's category; and `attention`, how much of it lies on the object.
+        What the data can't tell is left out.
 
     Raises:
         CheckpointError: the data holds other items than the checkpoint.
@@ -83,6 +87,8 @@ def evaluate(
             )
     if any(catalogue.categories):
         report["picture alone"] = _category_share(served, catalogue.categories)
+    if attention := _attention(served, catalogue, checkpoint):
+        report["attention"] = attention
     return report
 
 
@@ -140,6 +146,21 @@ def _category_share(served: _Served, categories: tuple[str, ...]) -> dict[str, f
     sizes = np.bincount(labels)
     chance = float(((sizes[labels] - 1) / (len(labels) - 1)).mean())
     return {"own category in the top 10": share, "by chance": chance, "ratio": share / chance}
+
+
+@torch.no_grad()
+def _attention(served: _Served, catalogue: Catalogue, checkpoint: Checkpoint) -> dict[str, float]:
+    """Where attention lies in a sample of pictures, sent alone."""
+    rng = np.random.default_rng(checkpoint.train_config.seed)
+    count = min(ATTENTION_PICTURES, len(catalogue))
+    rows = np.sort(rng.choice(len(catalogue), size=count, replace=False))
+    pictures, _ = load_pictures([catalogue.images[row] for row in rows], checkpoint.model_config.picture_size)
+    nothing = torch.full((count, 1), -1, device=served.aspects.device)
+    chosen = torch.from_numpy(rows).to(nothing.device)
+    _, attention = served.scorer.logits(
+        served.aspects[chosen], served.maps[chosen], nothing, torch.zeros_like(nothing)
+    )
+    return attention_on_object(attention.cpu().double().numpy(), pictures)
 
 
 def format_report(report: dict[str, object]) -> str:

@@ -1,0 +1,1 @@
+"""The demo: a sticker shop with real pictures (OpenMoji) and simulated shoppers."""

