@@ -1,4 +1,4 @@
-"""A small sticker shop, trained, exported and served once for all tests: real pictures, weights and server."""
+"""A small sticker shop, trained, exported and served once for all tests. All of it is real."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 @pytest.fixture(scope="session")
 def small_shop(tmp_path_factory):
-    """A data folder of 240 real stickers and 400 simulated shoppers."""
+    """A data folder of some 240 real stickers, a red apple among them, and 400 simulated shoppers."""
     from visrec_demo.catalogue import stickers, write_catalogue
     from visrec_demo.shoppers import ShopperConfig, write_shoppers
 
     folder = tmp_path_factory.mktemp("small_shop")
-    every_seventh = stickers()[::7]
-    write_catalogue(folder, every_seventh)
+    chosen = [
+        sticker for place, sticker in enumerate(stickers()) if not place % 7 or sticker.title == "red apple"
+    ]
+    write_catalogue(folder, chosen)
     write_shoppers(folder, ShopperConfig(shoppers=400, picks=12))
     return folder
 

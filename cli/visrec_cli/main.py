@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
             name,
             help=subcommand.summary,
             description=subcommand.summary[0].upper() + subcommand.summary[1:] + ".",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
         if name == chosen:
             try:
@@ -75,6 +75,14 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("visrec: stopped", file=sys.stderr)
         return 130
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells defaults, but for those that say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default is None or action.default is False or action.default in ("", (), [])
+        return action.help if silent else super()._get_help_string(action)
 
 
 def _fail(message: str) -> int:

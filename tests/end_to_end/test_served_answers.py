@@ -130,7 +130,7 @@ def test_a_broken_picture_is_refused_before_it_is_sent(recommender):
 
 
 def test_more_than_the_server_ranks_is_refused(recommender):
-    with pytest.raises(InvalidRequest, match="101.*100"):
+    with pytest.raises(InvalidRequest, match=r"101.*100"):
         recommender.recommend(k=101)
 
 

@@ -68,7 +68,7 @@ def test_the_last_blocks_alone_are_trained(lite0):
 
 
 def test_an_unknown_backbone_is_refused_with_names_that_exist():
-    with pytest.raises(WeightsError, match="resnet1024.*resnet"):
+    with pytest.raises(WeightsError, match=r"resnet1024.*resnet"):
         Encoder("resnet1024", LEVELS)
 
 

@@ -2,6 +2,11 @@
 
 Each aspect has a query of its own and attends to the regions, as in attention pooling (Lee et al., Set
 Transformer, ICML 2019). Which aspects matter to whom is decided later, by the query tower.
+
+A region that looks like most others of the catalogue, as a white ground does, tells little. Its prior weight
+is therefore its self-information (Bruce & Tsotsos, Saliency Based on Information Maximization, NIPS 2005),
+which is the squared length of a whitened region if regions are taken to be Gaussian. Without it much of the
+attention comes to lie on the ground, which costs no ranking but explains nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from visrec_training.config import ModelConfig
+
+PRIOR_POWER = 3.0  # a region's prior weight is its self-information to this power
 
 
 class Attention(nn.Module):
@@ -54,7 +61,8 @@ class Attention(nn.Module):
     def attend(self, reduced: Tensor) -> tuple[Tensor, Tensor]:
         """Attend to reduced regions [B, 49, region_dim]: the part that is trained."""
         hidden = self.hidden(reduced)
-        maps = self.key(hidden).transpose(1, 2).softmax(dim=-1)
+        prior = PRIOR_POWER * reduced.square().mean(dim=-1).clamp_min(1e-6).log()
+        maps = (self.key(hidden).transpose(1, 2) + prior.unsqueeze(1)).softmax(dim=-1)
         # values are linear, so pooling first gives the same and costs a 49th
         aspects = torch.einsum("bmr,mrd->bmd", maps @ hidden, self.value)
         return self.norm(aspects), maps

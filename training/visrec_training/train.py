@@ -37,7 +37,7 @@ class Progress:
     """Where training stands."""
 
     epoch: int = 0
-    best: float = -1.0
+    best: float = -math.inf
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -113,7 +113,7 @@ class Trainer:
         with SummaryWriter(str(self.out / "tensorboard")) as board:
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 loss = self._epoch()
-                score = self._validate()
+                score = self._validate(loss)
                 self.progress.epoch += 1
                 self.progress.history.append({"loss": loss, "ndcg@10": score})
                 board.add_scalar("loss", loss, self.progress.epoch)
@@ -232,11 +232,13 @@ class Trainer:
             regions = self.model.encoder(torch.from_numpy(pictures).to(self.device))
             self.reduced[start : start + 32] = self.model.attention.reduce(regions)
 
-    def _validate(self) -> float:
-        """Mean NDCG@10 over the modalities that behaviour can judge."""
+    def _validate(self, loss: float) -> float:
+        """Mean NDCG@10 over the modalities that behaviour can judge; -loss where there is nothing to ask."""
+        queries, modalities = self._validation()
+        if not len(queries):
+            return -loss
         scorer = self.model.fusion_scorer(self.reduced, self.tokens, self.has_id)
         aspects, maps = self.model.aspects(self.reduced)
-        queries, modalities = self._validation()
         tokens = np.zeros((len(queries), self.model.config.words), dtype=np.int64)
         scores = [
             ranking_metrics(rank_catalogue(scorer, aspects, maps, queries, sent, tokens), queries.targets)

@@ -103,10 +103,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"\nstopped: {kept}; go on with --resume" if last.is_file() else f"\nstopped: {kept}")
         return 130
     print(
-        f"best validation NDCG@10 {progress.best:.4f} in epoch {progress.best_epoch} of {progress.epoch}:"
+        f"best {_score(progress.best)} in epoch {progress.best_epoch} of {progress.epoch}:"
         f" {args.out / 'best.pt'}"
     )
     return 0
+
+
+def _score(best: float) -> str:
+    return f"validation NDCG@10 {best:.4f}" if best >= 0 else f"training loss {-best:.4f}"
 
 
 def _flag(name: str) -> str:
