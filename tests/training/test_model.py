@@ -60,7 +60,7 @@ def test_what_a_person_did_decides_where_to_look(checkpoint, model):
     generator = torch.Generator().manual_seed(0)
     aspects = torch.randn(1, config.aspects, config.aspect_dim, generator=generator).expand(2, -1, -1)
     maps = torch.rand(1, config.aspects, 49, generator=generator).softmax(-1).expand(2, -1, -1)
-    items = checkpoint.item_vectors[[[1], [100]]]
+    items = checkpoint.item_vectors[[1, 100]].unsqueeze(1)
     present = torch.ones(2, 1, dtype=torch.bool)
     with torch.inference_mode():
         _, attention = tower(aspects, maps, items, present, torch.zeros(2, 1, dtype=torch.int64))
