@@ -23,6 +23,7 @@ from visrec_training.retrieval import DEPTH, Modalities, rank_catalogue
 from visrec_training.split import Queries
 
 COMBINATIONS = (
+    Modalities(),
     Modalities(history=True),
     Modalities(history=True, viewed_in_history=True),
     Modalities(picture=True),

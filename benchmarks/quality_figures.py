@@ -1,0 +1,74 @@
+"""Puts the figures of `make demo` into the README, so that no number there is typed by hand.
+
+    make demo && .venv/bin/python benchmarks/quality_figures.py build/demo/evaluation.json
+
+Keeps them, with the machine and the commit, as benchmarks/results/demo.json.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = ("ndcg@10", "recall@20", "mrr@10")
+
+
+def main(evaluation: Path) -> None:
+    """Read an evaluation and rewrite what is made from it."""
+    report = json.loads(evaluation.read_text())
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    figures = {"machine": machine(), "commit": commit, **report}
+    (ROOT / "benchmarks" / "results" / "demo.json").write_text(json.dumps(figures, indent=2) + "\n")
+    readme = ROOT / "README.md"
+    marked = r"(<!-- figures -->\n).*?(<!-- /figures -->)"
+    text = re.sub(marked, lambda m: m[1] + block(figures) + m[2], readme.read_text(), flags=re.DOTALL)
+    readme.write_text(text)
+
+
+def machine() -> str:
+    """The processor and the number of its cores that this machine has."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} cores of {names[0] if names else platform.machine()}, no GPU"
+
+
+def block(figures: dict[str, Any]) -> str:
+    """The tables and the sentences around them."""
+    warm, cold, attention, alone = (figures[key] for key in ("warm", "cold", "attention", "picture alone"))
+    lines = ["| sent | " + " | ".join(f"{part} {column}" for part in ("warm", "cold") for column in COLUMNS)]
+    lines.append("| --- " * (1 + 2 * len(COLUMNS)))
+    for name in warm:
+        values = [f"{table[name][column]:.4f}" for table in (warm, cold) for column in COLUMNS]
+        lines.append(f"| {name} | " + " | ".join(values))
+    rows = "".join(f"{line.rstrip()} |\n" for line in lines)
+    both = "picture + history"
+    better = max(warm["history"]["ndcg@10"], warm["picture"]["ndcg@10"])
+    popular = warm["history"]["ndcg@10"] / warm["popularity"]["ndcg@10"]
+    chance = cold[both]["recall@20"] / cold["random"]["recall@20"]
+    return (
+        f"\n{figures['queries']['warm']:,} warm and {figures['queries']['cold']:,} cold queries, seed 0, on"
+        f" {figures['machine']}:\n\n{rows}\n"
+        f"History alone reaches {popular:.1f} times popularity's NDCG@10, and picture and history together"
+        f" {warm[both]['ndcg@10'] / better:.2f} times the better of the two. Cold Recall@20 with both is"
+        f" {chance:.0f} times chance. A picture alone finds its own category {alone['ratio']:.1f} times as"
+        f" often as chance ({alone['own category in the top 10']:.2f} of the top 10). Over"
+        f" {attention['pictures']:.0f} pictures, {attention['on the object']:.2f} of the attention lies on"
+        f" what is drawn, where a uniform map has {attention['uniform map']:.2f}; it is above uniform in"
+        f" {attention['above uniform']:.0%} of them.\n\n"
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
