@@ -35,9 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export."""
-    for name in ("keep", "check_requests"):
-        if getattr(args, name) < 1:
-            raise RepositoryError(f"--{name.replace('_', '-')} is {getattr(args, name)}; allowed: at least 1")
+    # eight requests show every combination of modalities once
+    for name, least in (("keep", 1), ("check_requests", 8)):
+        if getattr(args, name) < least:
+            flag = "--" + name.replace("_", "-")
+            raise RepositoryError(f"{flag} is {getattr(args, name)}; allowed: at least {least}")
     checkpoint = Checkpoint.load(args.checkpoint)
     catalogue = read(args.data, args.pictures).catalogue
     print(f"exporting {args.checkpoint} ({len(checkpoint.item_ids):,} items)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ import numpy as np
 
 from visrec_client.words import token_tensor
 from visrec_export.check import check, draw_requests
+from visrec_export.errors import RepositoryError
 from visrec_export.graphs import write_graphs
-from visrec_export.repository import Shapes, ensure_configs, next_release, prune, publish
+from visrec_export.repository import Shapes, check_shapes, ensure_configs, next_release, prune, publish
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import GRID, REGIONS
 from visrec_training.data import Catalogue
@@ -50,8 +50,8 @@ def export_release(
 
     Raises:
         ExportRefused: the graphs don't answer as PyTorch does.
-        CheckpointError: too few of the catalogue's pictures can be read.
-        VisrecError: the repository can't be written.
+        CheckpointError: none of the pictures can be read.
+        RepositoryError: the repository holds releases of other shapes, or can't be written.
     """
     model = checkpoint.model()
     sample = _draw_items(catalogue, requests, seed)
@@ -62,6 +62,8 @@ def export_release(
         raise CheckpointError(f"no picture to compare on: {next(iter(broken.values()))}")
     texts = [token_tensor(catalogue.titles[row], checkpoint.model_config.words) for row in sample]
     ensure_configs(repository)
+    shapes = _shapes(checkpoint, model)
+    check_shapes(repository, shapes)
     with _building(repository) as built:
         write_graphs(checkpoint, model, built)
         figures = check(checkpoint, model, built, draw_requests(checkpoint, pictures, texts, seed))
@@ -74,7 +76,7 @@ def export_release(
             "bytes": {path.parent.name: path.stat().st_size for path in sorted(built.glob("*/model.onnx"))},
             "against PyTorch": figures,
         }
-        publish(repository, release, built, _shapes(checkpoint, model), json.dumps(report, indent=2) + "\n")
+        publish(repository, release, built, shapes, json.dumps(report, indent=2) + "\n")
     return Release(release, figures, prune(repository, keep))
 
 
@@ -86,11 +88,11 @@ def _draw_items(catalogue: Catalogue, count: int, seed: int) -> list[int]:
 @contextmanager
 def _building(repository: Path) -> Iterator[Path]:
     """A folder on the repository's file system, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=repository))
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=repository) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise RepositoryError(f"can't write to {repository}: {error.strerror or error}") from error
 
 
 def _shapes(checkpoint: Checkpoint, model: Model) -> Shapes:

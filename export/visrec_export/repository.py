@@ -1,7 +1,8 @@
 """The Triton model repository: committed configs, and numbered versions beside them.
 
 The three models of a release have the same version number; the ensembles' steps name it. A version is
-complete before anything names it, so an export that is cut short leaves the old release as it was.
+complete before anything names it, so an export that is cut short leaves the old release as it was. Shapes
+are set with a repository's first release and stay.
 """
 
 from __future__ import annotations
@@ -40,6 +41,22 @@ def ensure_configs(repository: Path) -> None:
 def next_release(repository: Path) -> int:
     """The number of the release to come: one more than the highest of any model."""
     return 1 + max((number for model in MODELS for number in _versions(repository / model)), default=0)
+
+
+def check_shapes(repository: Path, shapes: Shapes) -> None:
+    """Make sure that a release of these shapes can stand beside those that are there.
+
+    Raises:
+        RepositoryError: it can't, since a config speaks for all versions of its model.
+    """
+    if next_release(repository) == 1:
+        return
+    for config in _configs(repository):
+        if _set_dims(text := config.read_text(), shapes) != text:
+            raise RepositoryError(
+                f"the releases in {repository} have tensors of other shapes than this checkpoint's"
+                f" ({config.parent.name}): give another --repository"
+            )
 
 
 def publish(repository: Path, release: int, built: Path, shapes: Shapes, report: str) -> None:

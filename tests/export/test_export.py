@@ -110,6 +110,15 @@ def test_a_wider_backbone_changes_the_dims_and_nothing_else(small_shop, cache, v
     assert f"49, {width}" in (target / "attention" / "config.pbtxt").read_text()
 
 
+def test_releases_of_other_shapes_do_not_mix(copy, small_shop, cache, visrec, tmp_path, capsys):
+    shop = ("--pictures", small_shop / "pictures")
+    words = ("--cache", cache, "--out", tmp_path, "--epochs", 1)
+    assert visrec("train", *shop, *words, "--backbone", "resnet18", "--weights", "random") == 0
+    assert visrec("export", *shop, "--checkpoint", tmp_path / "best.pt", "--repository", copy) == 1
+    assert "other shapes" in capsys.readouterr().err
+    assert next_release(copy) == 2
+
+
 def test_a_model_that_differs_is_refused(checkpoint, tmp_path):
     model = checkpoint.model()
     write_graphs(checkpoint, model, tmp_path)
@@ -136,6 +145,7 @@ def test_a_refused_export_publishes_nothing(copy, run, small_shop, visrec, monke
     [
         (("--checkpoint", "none.pt", "--data", "."), "no checkpoint at none.pt"),
         (("--keep", 0, "--data", "."), "--keep is 0; allowed: at least 1"),
+        (("--check-requests", 2, "--data", "."), "--check-requests is 2; allowed: at least 8"),
     ],
 )
 def test_errors_are_one_line(visrec, capsys, words, said):

@@ -58,6 +58,32 @@ def test_parquet_is_read_like_csv(folder):
     assert dataset.catalogue.titles == ("x", "")
 
 
+def test_an_item_that_a_person_comes_back_to_counts_once(folder):
+    with (folder / "interactions.csv").open("a") as file:
+        file.write("ann,c,40\nann,007,50\n")
+    assert read_dataset(folder).interactions.sequences()[0].tolist() == [0, 1, 2]
+
+
+def test_lists_of_keywords_and_times_as_text_are_read(folder):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    items = {
+        "item_id": ["a", "b"],
+        "image": ["a", "b"],
+        "title": ["", ""],
+        "keywords": [["red", "tea"], None],
+    }
+    pq.write_table(pa.table(items), folder / "items.parquet")
+    times = ["2026-01-02T10:00:00", "2026-01-01T10:00:00", None]
+    done = {"user_id": ["ann"] * 3, "item_id": ["a", "b", "a"], "timestamp": times}
+    pq.write_table(pa.table(done), folder / "interactions.parquet")
+    dataset = read_dataset(folder)
+    assert dataset.catalogue.keywords == ("red tea", "")
+    assert dataset.interactions.items.tolist() == [1, 0]
+    assert "1 interactions lack a user, an item or a time" in dataset.warnings[0]
+
+
 def test_unknown_items_and_emptied_histories_are_told_once_each(folder):
     with (folder / "interactions.csv").open("a") as file:
         file.writelines(f"eve,ghost-{number},1\n" for number in range(5))
@@ -73,6 +99,7 @@ def test_unknown_items_and_emptied_histories_are_told_once_each(folder):
         ("items.csv", "item_id,image\na,a.png\n", "lacks the column title"),
         ("items.csv", "item_id,image,title\na,a.png,x\na,b.png,y\n", "item ids that stand more than once: a"),
         ("items.csv", "item_id,image,title\n", "no rows"),
+        ("items.csv", "item_id,image,title,title\na,a.png,x,y\n", "two columns of one name"),
         ("interactions.csv", "user_id,item_id\nann,b\n", "lacks the column timestamp"),
         ("interactions.csv", "user_id,item_id,timestamp\nann,b,yesterday\n", "timestamp"),
     ],

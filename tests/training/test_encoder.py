@@ -51,7 +51,10 @@ def test_where_a_thing_is_shows_in_the_grid(lite0):
     assert np.unravel_index(int(change.argmax()), (7, 7)) == (0, 6)
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "inception_v3", "vit_tiny_patch16_224", "convnext_atto"])
+@pytest.mark.parametrize(
+    "backbone",
+    ["resnet18", "inception_v3", "vit_tiny_patch16_224", "convnext_atto", "swin_tiny_patch4_window7_224"],
+)
 def test_any_timm_backbone_gives_the_same_grid(backbone):
     encoder = Encoder(backbone, LEVELS)
     with torch.no_grad():
@@ -78,8 +81,17 @@ def test_weights_of_another_model_are_refused(tmp_path):
         Encoder(LITE0, LEVELS, weights=str(tmp_path / "other.pth"))
 
 
-def test_weights_come_from_a_file(tmp_path):
-    model = timm.create_model("resnet18", pretrained=False)
-    torch.save(model.state_dict(), tmp_path / "resnet18.pth")
-    encoder = Encoder("resnet18", LEVELS, weights=str(tmp_path / "resnet18.pth"))
-    assert torch.equal(encoder.backbone.state_dict()["conv1.weight"], model.conv1.weight)
+@pytest.mark.parametrize(
+    ("backbone", "first"), [("resnet18", "conv1.weight"), ("convnext_atto", "stem.0.weight")]
+)
+def test_weights_come_from_a_file(tmp_path, backbone, first):
+    model = timm.create_model(backbone, pretrained=False)
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    encoder = Encoder(backbone, LEVELS, weights=str(tmp_path / "weights.pth"))
+    own = encoder.backbone.state_dict()[first.replace(".0", "_0") if backbone == "convnext_atto" else first]
+    assert torch.equal(own, model.state_dict()[first])
+
+
+def test_a_backbone_for_larger_pictures_is_refused():
+    with pytest.raises(WeightsError, match="224 pixels"):
+        Encoder("vit_tiny_patch16_384", LEVELS)

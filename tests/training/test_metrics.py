@@ -26,6 +26,12 @@ def test_no_queries_give_zeros():
     assert set(ranking_metrics(np.zeros((0, 20), np.int64), np.zeros(0, np.int64)).values()) == {0}
 
 
+def test_chance_is_certainty_among_few():
+    chance = random_metrics(np.asarray([1, 1]))
+    assert chance["recall@10"] == chance["ndcg@20"] == chance["mrr@10"] == 1
+    assert random_metrics(np.asarray([3]))["ndcg@20"] < 1
+
+
 @given(st.integers(30, 200), st.integers(0, 2**32 - 1))
 def test_chance_is_what_random_rankings_reach(items, seed):
     rng = np.random.default_rng(seed)

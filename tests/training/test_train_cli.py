@@ -59,6 +59,60 @@ def test_resuming_something_else_is_refused(run, small_shop, cache, visrec, tmp_
     assert "another training configuration" in capsys.readouterr().err
 
 
+def test_going_on_with_other_interactions_is_refused(run, small_shop, cache, visrec, tmp_path, capsys):
+    import pyarrow.parquet as pq
+
+    shutil.copytree(run, tmp_path / "run")
+    shop = shutil.copytree(small_shop, tmp_path / "shop")
+    table = pq.read_table(shop / "interactions.parquet")
+    pq.write_table(table.slice(0, table.num_rows // 2), shop / "interactions.parquet")
+    words = ("--data", shop, "--cache", cache, "--out", tmp_path / "run", "--epochs", 6, "--resume")
+    assert visrec("train", *words) == 1
+    assert "other data" in capsys.readouterr().err
+
+
+def test_people_who_did_one_thing_each_are_as_good_as_none(small_shop, cache, visrec, tmp_path):
+    """Nothing follows anything: the model learns from content, and evaluation says what it can."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shop = shutil.copytree(small_shop, tmp_path / "shop")
+    ids = pq.read_table(shop / "items.parquet")["item_id"].to_pylist()
+    once = {"user_id": ids, "item_id": ids, "timestamp": list(range(len(ids)))}
+    pq.write_table(pa.table(once), shop / "interactions.parquet")
+    words = ("--data", shop, "--cache", cache)
+    assert visrec("train", *words, "--out", tmp_path, "--epochs", 1) == 0
+    figures = tmp_path / "evaluation.json"
+    assert visrec("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", figures) == 0
+    assert "warm" not in json.loads(figures.read_text())
+
+
+def test_a_handful_of_pictures_without_categories_is_enough(small_shop, cache, visrec, tmp_path):
+    (tmp_path / "few").mkdir()
+    for path in sorted((small_shop / "pictures").glob("*.png"))[:6]:
+        shutil.copy(path, tmp_path / "few")
+    words = ("--pictures", tmp_path / "few", "--cache", cache)
+    assert visrec("train", *words, "--out", tmp_path, "--epochs", 2) == 0
+    assert visrec("evaluate", *words, "--checkpoint", tmp_path / "best.pt") == 0
+
+
+def test_items_nobody_met_are_not_held_for_negatives(small_shop, cache, visrec, tmp_path):
+    """With nothing held out, a new item's id part stays what it was: nothing."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    shop = shutil.copytree(small_shop, tmp_path / "shop")
+    table = pq.read_table(shop / "interactions.parquet")
+    ids = pq.read_table(shop / "items.parquet")["item_id"].to_pylist()
+    new = ids[10]
+    pq.write_table(table.filter(pc.field("item_id") != new), shop / "interactions.parquet")
+    words = ("--data", shop, "--cache", cache, "--out", tmp_path, "--epochs", 2, "--cold-share", 0)
+    assert visrec("train", *words) == 0
+    taught = weights(tmp_path / "best.pt")["item_tower.id.weight"]
+    assert taught[10].abs().max() == 0
+    assert taught[11].abs().max() > 0
+
+
 def test_the_last_blocks_of_the_backbone_are_trained_for_real(small_shop, cache, visrec, tmp_path, run):
     words = ("--data", small_shop, "--cache", cache, "--out", tmp_path, "--epochs", 1)
     fast = ("--finetune-blocks", 1, "--batch", 1024)

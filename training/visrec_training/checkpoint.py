@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Checkpoint:
     train_config: TrainConfig
     vocabulary: Vocabulary
     item_ids: tuple[str, ...]
+    data_digest: str
+    """Names the data that it was trained on."""
     state: dict[str, Tensor]
     """The model's parameters."""
     item_vectors: Tensor
@@ -67,12 +70,13 @@ class Checkpoint:
             "hashes": torch.from_numpy(self.vocabulary.hashes),
             "rarity": torch.from_numpy(self.vocabulary.rarity),
             "item_ids": list(self.item_ids),
+            "data_digest": self.data_digest,
             "state": self.state,
             "item_vectors": self.item_vectors,
             "appeal": self.appeal,
             "progress": self.progress,
         }
-        write_beside(path, lambda temporary: torch.save(values, temporary))
+        write_beside(path, partial(_save, values))
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -87,6 +91,8 @@ class Checkpoint:
             )
         try:
             values = torch.load(path, map_location="cpu", weights_only=True)
+        except OSError as error:
+            raise CheckpointError(f"can't read {path}: {error.strerror}") from error
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged or no checkpoint of visrec") from error
         if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -96,8 +102,17 @@ class Checkpoint:
             train_config=TrainConfig(**values["train_config"]),
             vocabulary=Vocabulary(values["hashes"].numpy(), values["rarity"].numpy()),
             item_ids=tuple(values["item_ids"]),
+            data_digest=values["data_digest"],
             state=values["state"],
             item_vectors=values["item_vectors"],
             appeal=values["appeal"],
             progress=values["progress"],
         )
+
+
+def _save(values: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        try:
+            torch.save(values, file)
+        except RuntimeError as error:  # how torch tells of a full disk
+            raise OSError(f"writing failed, is the disk full? ({str(error).splitlines()[0]})") from error

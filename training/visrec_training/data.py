@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,9 +65,15 @@ class Interactions:
         return len(self.users)
 
     def sequences(self) -> list[Rows]:
-        """Each user's items in time order; users without interactions don't appear."""
+        """Each user's items in time order; users without interactions don't appear.
+
+        An item that a user comes back to counts once, at its first time: what was seen is not recommended.
+        """
+        if not len(self):
+            return []
         starts = np.flatnonzero(np.diff(self.users, prepend=-1))
-        return np.split(self.items, starts[1:]) if len(self) else []
+        whole = np.split(self.items, starts[1:])
+        return [items[np.sort(np.unique(items, return_index=True)[1])] for items in whole]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,7 @@ def read_dataset(folder: Path) -> Dataset:
     table = _read_table(folder, "interactions", required=("user_id", "item_id", "timestamp"))
     if table is None:
         return Dataset(catalogue, None)
-    interactions, warnings = _read_interactions(table, item_ids)
+    interactions, warnings = _read_interactions(table.select(["user_id", "item_id", "timestamp"]), item_ids)
     return Dataset(catalogue, interactions, warnings)
 
 
@@ -173,6 +180,8 @@ def _read_table(folder: Path, name: str, required: Sequence[str]) -> pa.Table | 
             return None
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"can't read {name} in {folder}: {str(error).splitlines()[0]}") from error
+    if len(set(table.column_names)) < table.num_columns:
+        raise DataError(f"{path} has two columns of one name: {', '.join(table.column_names)}")
     missing = [column for column in required if column not in table.column_names]
     if missing:
         raise DataError(
@@ -185,8 +194,13 @@ def _read_table(folder: Path, name: str, required: Sequence[str]) -> pa.Table | 
 def _strings(table: pa.Table, column: str) -> tuple[str, ...]:
     if column not in table.column_names:
         return ("",) * table.num_rows
-    values = pc.fill_null(pc.cast(table[column], pa.string()), "")
-    return tuple(values.to_pylist())
+    values = table[column]
+    try:
+        if pa.types.is_list(values.type):  # such as keywords
+            values = pc.binary_join(pc.cast(values, pa.list_(pa.string())), " ")
+        return tuple(pc.fill_null(pc.cast(values, pa.string()), "").to_pylist())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"the column {column} holds {values.type}, which is no text") from error
 
 
 def _check_ids(item_ids: tuple[str, ...], folder: Path) -> None:
@@ -201,12 +215,15 @@ def _check_ids(item_ids: tuple[str, ...], folder: Path) -> None:
 
 def _read_interactions(table: pa.Table, item_ids: tuple[str, ...]) -> tuple[Interactions, tuple[str, ...]]:
     """Sort by user and time, and leave out what can't be used, each kind with a warning."""
+    whole, table = table.num_rows, table.drop_null()
+    warnings = []
+    if table.num_rows < whole:
+        warnings.append(f"{whole - table.num_rows} interactions lack a user, an item or a time: left out")
     row_of = {item_id: row for row, item_id in enumerate(item_ids)}
     ids = _strings(table, "item_id")
     items = np.asarray([row_of.get(item_id, -1) for item_id in ids], dtype=np.int64)
     user_ids, users = np.unique(np.asarray(_strings(table, "user_id"), dtype=object), return_inverse=True)
     timestamps = _timestamps(table)
-    warnings = []
     known = items >= 0
     if not known.all():
         unknown = list(dict.fromkeys(np.asarray(ids, dtype=object)[~known].tolist()))
@@ -217,18 +234,20 @@ def _read_interactions(table: pa.Table, item_ids: tuple[str, ...]) -> tuple[Inte
     if len(emptied):
         warnings.append(f"{_offenders('users with an empty history', user_ids[emptied].tolist())}: left out")
     # stable: interactions of one moment keep the order of the table
-    order = np.lexsort((np.arange(len(users)), timestamps, users))
+    order = np.lexsort((timestamps, users))
     order = order[known[order]]
     return Interactions(users[order].astype(np.int64), items[order]), tuple(warnings)
 
 
-def _timestamps(table: pa.Table) -> npt.NDArray[np.float64]:
-    """Numbers that sort as the times do, whether they came as numbers, dates or times."""
+def _timestamps(table: pa.Table) -> npt.NDArray[Any]:
+    """Numbers that sort as the times do, whether they came as numbers, dates, times or ISO 8601 text."""
     times = table["timestamp"]
     try:
+        if pa.types.is_string(times.type) or pa.types.is_large_string(times.type):
+            times = pc.cast(times, pa.timestamp("us"))
         if pa.types.is_temporal(times.type):
-            times = pc.cast(pc.cast(times, pa.timestamp("us")), pa.int64())
-        return np.asarray(pc.cast(times, pa.float64()), dtype=np.float64)
+            times = pc.cast(pc.cast(times, pa.timestamp("us"), safe=False), pa.int64())
+        return np.asarray(times if pa.types.is_integer(times.type) else pc.cast(times, pa.float64()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"interactions: timestamp is neither a number nor a time: {error}") from error
 

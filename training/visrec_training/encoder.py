@@ -24,6 +24,7 @@ from visrec_training.errors import WeightsError
 
 LITE0 = "tf_efficientnet_lite0"
 PRETRAINED, RANDOM = "pretrained", "random"
+PICTURE_SIZE = 224  # what a backbone is tried on
 
 
 class Encoder(nn.Module):
@@ -51,11 +52,13 @@ class Encoder(nn.Module):
         if not deepest:
             raise WeightsError(f"{backbone} has feature maps of strides {info.reduction()}, none of {levels}")
         self.indices = tuple(deepest.values())
-        self.dim = sum(info.channels()[index] for index in self.indices)
+        self.channels = tuple(info.channels()[index] for index in self.indices)
+        self.dim = sum(self.channels)
         config: Any = self.backbone.pretrained_cfg
         self.register_buffer("mean", 255 * torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
         self.train(False)
+        self._try(backbone)
 
     def train(self, mode: bool = True) -> Encoder:
         """Set the mode, but keep the backbone's batch statistics: a few pictures a step can't better them."""
@@ -67,7 +70,9 @@ class Encoder(nn.Module):
         """Encode pictures."""
         x = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
         maps = self.backbone(x)
-        regions = torch.cat([_to_grid(maps[index]) for index in self.indices], dim=1)
+        chosen = (maps[index] for index in self.indices)
+        grids = [_to_grid(features, width) for features, width in zip(chosen, self.channels, strict=True)]
+        regions = torch.cat(grids, dim=1)
         return regions.flatten(2).transpose(1, 2)
 
     def freeze_all_but(self, blocks: int) -> list[nn.Parameter]:
@@ -86,6 +91,15 @@ class Encoder(nn.Module):
         for parameter in trained:
             parameter.requires_grad_(True)
         return trained
+
+    @torch.no_grad()
+    def _try(self, backbone: str) -> None:
+        try:
+            self(torch.zeros(1, PICTURE_SIZE, PICTURE_SIZE, 3, dtype=torch.uint8))
+        except (RuntimeError, AssertionError) as error:
+            raise WeightsError(
+                f"{backbone} can't take pictures of {PICTURE_SIZE} pixels: {_first_line(error)}"
+            ) from error
 
     def digest(self) -> str:
         """A short name for exactly these weights, for caches."""
@@ -117,7 +131,9 @@ def _build(backbone: str, weights: str) -> nn.Module:
     if weights == PRETRAINED and backbone == LITE0:
         model.load_state_dict(_lite0_weights(model))
     elif weights not in (PRETRAINED, RANDOM):
-        _load_file(model, Path(weights))
+        _check_file(backbone, options, Path(weights))
+        options["pretrained_cfg_overlay"] = {"file": weights}  # timm knows how features rename tensors
+        model = timm.create_model(backbone, pretrained=True, features_only=True, **options)
     return model
 
 
@@ -128,12 +144,14 @@ def _lite0_weights(model: nn.Module) -> dict[str, Tensor]:
     return dict(zip(model.state_dict(), stored.values(), strict=False))
 
 
-def _load_file(model: nn.Module, path: Path) -> None:
+def _check_file(backbone: str, options: dict[str, Any], path: Path) -> None:
+    """Make sure that a file holds every tensor of the model: timm would pass over what is missing."""
     try:
+        model = timm.create_model(backbone, pretrained=False, **options)
         state = (
             load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         )
-        missing, _ = model.load_state_dict(state, strict=False)  # the head is left over
+        missing, _ = model.load_state_dict(state, strict=False)
     except Exception as error:
         raise WeightsError(f"can't load weights from {path}: {_first_line(error)}") from error
     if missing:
@@ -142,8 +160,10 @@ def _load_file(model: nn.Module, path: Path) -> None:
         )
 
 
-def _to_grid(features: Tensor) -> Tensor:
+def _to_grid(features: Tensor, channels: int) -> Tensor:
     """[B, C, H, W] → [B, C, 7, 7], by averaging whole cells (stretched first to a multiple of 7)."""
+    if features.shape[1] != channels:  # some transformers put channels last
+        features = features.permute(0, 3, 1, 2)
     size = [GRID * math.ceil(side / GRID) for side in features.shape[-2:]]
     if size != list(features.shape[-2:]):
         features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)

@@ -79,15 +79,16 @@ def evaluate(
     report: dict[str, object] = {"items": len(catalogue), "cold items": int(split.is_cold.sum())}
     if popularity is not None:
         report["queries"] = {"warm": len(split.test), "cold": len(split.cold)}
-        report["warm"] = _table(served, split.test, words, popularity, None, checkpoint.train_config.seed)
-        if len(split.cold):
-            cold = split.is_cold
-            report["cold"] = _table(served, split.cold, words, popularity, None, checkpoint.train_config.seed)
-            report["cold alone"] = _table(
-                served, split.cold, words, popularity, cold, checkpoint.train_config.seed
-            )
-    if any(catalogue.categories):
-        report["picture alone"] = _category_share(served, catalogue.categories)
+        sections = (
+            ("warm", split.test, None),
+            ("cold", split.cold, None),
+            ("cold alone", split.cold, split.is_cold),
+        )
+        for name, queries, only in sections:
+            if len(queries):
+                report[name] = _table(served, queries, words, popularity, only, checkpoint.train_config.seed)
+    if share := _category_share(served, catalogue.categories):
+        report["picture alone"] = share
     if attention := _attention(served, catalogue, checkpoint):
         report["attention"] = attention
     return report
@@ -134,18 +135,22 @@ def _by_popularity(popularity: Rows, queries: Queries, only: npt.NDArray[np.bool
 
 
 def _category_share(served: _Served, categories: tuple[str, ...]) -> dict[str, float]:
-    """How much of a top 10 is of the category of the picture that asked, next to chance."""
+    """How much of a top 10 is of the category of the picture that asked, next to chance.
+
+    Asked for each item that shares its category with another; empty where there is none.
+    """
     labels = np.unique(np.asarray(categories), return_inverse=True)[1]
-    everything = np.arange(len(labels))
-    empty = np.zeros(0, dtype=np.int64)
-    queries = Queries([empty] * len(labels), everything, everything)
-    no_words = np.zeros((len(labels), 1), dtype=np.int64)
+    sizes = np.bincount(labels)
+    asked = np.flatnonzero((sizes[labels] > 1) & (np.asarray(categories) != ""))
+    if not len(asked):
+        return {}
+    queries = Queries([np.zeros(0, dtype=np.int64)] * len(asked), asked, asked)
+    no_words = np.zeros((len(asked), 1), dtype=np.int64)
     ranked = rank_catalogue(
         served.scorer, served.aspects, served.maps, queries, Modalities(picture=True), no_words
     )[:, :10]
-    share = float((labels[ranked] == labels[:, None]).mean())
-    sizes = np.bincount(labels)
-    chance = float(((sizes[labels] - 1) / (len(labels) - 1)).mean())
+    share = float((labels[ranked] == labels[asked, None]).mean())
+    chance = float(((sizes[labels[asked]] - 1) / (len(labels) - 1)).mean())
     return {"own category in the top 10": share, "by chance": chance, "ratio": share / chance}
 
 

@@ -9,6 +9,18 @@ from pathlib import Path
 from visrec_client.errors import VisrecError
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        VisrecError: it can't be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VisrecError(f"can't make the folder {path}: {error.strerror}") from error
+
+
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, then rename it into place.
 

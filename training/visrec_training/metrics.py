@@ -40,14 +40,16 @@ def random_metrics(candidates: npt.NDArray[np.int64]) -> dict[str, float]:
     """What a random ranking is expected to reach.
 
     Args:
-        candidates: int64 [n], how many items each query ranks.
+        candidates: int64 [n], how many items each query ranks, at least 1.
     """
+    ranks = 1 + np.arange(max(CUTOFFS))
+    discounts, reciprocals = np.cumsum(1 / np.log2(1 + ranks)), np.cumsum(1 / ranks)
     metrics = {}
     for cutoff in CUTOFFS:
-        ranks = 1 + np.arange(cutoff)
-        metrics[f"recall@{cutoff}"] = _mean(np.minimum(cutoff / candidates, 1))
-        metrics[f"ndcg@{cutoff}"] = _mean((1 / np.log2(1 + ranks)).sum() / candidates)
-        metrics[f"mrr@{cutoff}"] = _mean((1 / ranks).sum() / candidates)
+        last = np.minimum(cutoff, candidates)  # the target's rank is uniform over the candidates
+        metrics[f"recall@{cutoff}"] = _mean(last / candidates)
+        metrics[f"ndcg@{cutoff}"] = _mean(discounts[last - 1] / candidates)
+        metrics[f"mrr@{cutoff}"] = _mean(reciprocals[last - 1] / candidates)
     return metrics
 
 

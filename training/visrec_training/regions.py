@@ -120,6 +120,9 @@ def _save(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
 def _digest(images: Sequence[Path]) -> str:
     sha = hashlib.sha256()
     for image in images:
-        status = image.stat() if image.exists() else None
+        try:
+            status = image.stat()
+        except OSError:  # broken, as decoding will tell
+            status = None
         sha.update(repr((str(image), status and (status.st_size, status.st_mtime_ns))).encode())
     return sha.hexdigest()[:24]

@@ -67,7 +67,8 @@ def rank_catalogue(
             torch.from_numpy(history if modalities.history else np.full_like(history, -1)).to(device),
             torch.from_numpy(tokens[chosen] * modalities.words).to(device),
         )
+        logits = logits[:, : scorer.items]
         for row, items in enumerate(seen):
             logits[row, torch.from_numpy(items).to(device)] = -torch.inf
-        ranked.append(logits.topk(min(DEPTH, logits.shape[1]), dim=-1).indices.cpu().numpy())
+        ranked.append(logits.topk(min(DEPTH, scorer.items), dim=-1).indices.cpu().numpy())
     return np.concatenate(ranked) if ranked else np.zeros((0, DEPTH), dtype=np.int64)

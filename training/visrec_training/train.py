@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -74,9 +76,15 @@ class Trainer:
         texts = [catalogue.text(row) for row in range(len(catalogue))]
         self.tokens = torch.from_numpy(self.vocabulary.encode(texts, model_config.words)).to(device)
         self.query_words = QueryWords(catalogue, self.vocabulary, model_config.words)
-        sequences = split.train or sequences_without_behaviour(catalogue, config.seed)
+        self.has_behaviour = any(len(sequence) >= 2 for sequence in split.train)
+        sequences = split.train if self.has_behaviour else sequences_without_behaviour(catalogue, config.seed)
         self.examples = Examples(sequences, self.query_words, model_config.history)
-        self.has_id = torch.from_numpy(~split.is_cold).to(device)
+        # what nobody met is no negative: it is neither held against an item nor taught to its id part
+        met = np.zeros(len(catalogue), dtype=bool)
+        met[np.concatenate(sequences)] = True
+        self.met = torch.from_numpy(met).to(device)
+        self.has_id = self.met & self.has_behaviour
+        self.data_digest = _digest(prepared, self.vocabulary, self.tokens.cpu().numpy())
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
         self._fit_attention()
         self.reduced = reduce_regions(self.model.attention.reduce, prepared.regions, device)
@@ -91,15 +99,16 @@ class Trainer:
             CheckpointError: it was trained with other data or another configuration.
         """
         checkpoint = Checkpoint.load(path)
-        same = (self.model.config, self.config, self.prepared.dataset.catalogue.item_ids)
-        theirs = (checkpoint.model_config, checkpoint.train_config, checkpoint.item_ids)
+        same = (self.model.config, self.config, self.data_digest)
+        theirs = (checkpoint.model_config, checkpoint.train_config, checkpoint.data_digest)
         for name, mine, other in zip(
-            ("model configuration", "training configuration", "catalogue"), same, theirs, strict=True
+            ("another model configuration", "another training configuration", "other data"),
+            same,
+            theirs,
+            strict=True,
         ):
             if mine != other:
-                raise CheckpointError(
-                    f"{path} was trained with another {name}: give the same options, or train anew"
-                )
+                raise CheckpointError(f"{path} was trained with {name}: give the same options, or train anew")
         progress = dict(checkpoint.progress)
         self.model.load_state_dict(checkpoint.state)
         self.optimizer.load_state_dict(progress.pop("optimizer"))
@@ -195,8 +204,9 @@ class Trainer:
                 batch.history >= 0,
                 batch.tokens,
             )
-            logits = model.scale * (query @ vectors.T) + appeal
-        return F.cross_entropy(logits.float().masked_fill(~self.has_id, -1e9), batch.targets)
+        # outside autocast: half precision can't tell the best items apart
+        logits = model.scale * (query.float() @ vectors.float().T) + appeal.float()
+        return F.cross_entropy(logits.masked_fill(~self.met, -1e9), batch.targets)
 
     def _attend(self) -> tuple[Tensor, Tensor]:
         """Aspects and maps of the whole catalogue; some pictures, drawn at random, are looked at anew.
@@ -249,7 +259,7 @@ class Trainer:
     def _validation(self) -> tuple[Queries, tuple[Modalities, ...]]:
         """The validation queries; without behaviour, each picture asks for another of its category."""
         split = self.prepared.split
-        if split.train:
+        if self.has_behaviour:
             return split.valid, VALIDATED
         pairs = sequences_without_behaviour(self.prepared.dataset.catalogue, self.config.seed + 1, each=1)
         kept = [pair for pair in pairs if pair[0] != pair[1]]
@@ -269,8 +279,17 @@ class Trainer:
             train_config=self.config,
             vocabulary=self.vocabulary,
             item_ids=self.prepared.dataset.catalogue.item_ids,
+            data_digest=self.data_digest,
             state={name: value.detach().cpu() for name, value in self.model.state_dict().items()},
             item_vectors=scorer.item_vectors[:items].cpu(),
             appeal=scorer.appeal[:items].cpu(),
             progress=progress,
         )
+
+
+def _digest(prepared: Prepared, vocabulary: Vocabulary, tokens: npt.NDArray[np.int64]) -> str:
+    """A short name for exactly this data as training sees it: going on with other data is no resuming."""
+    sha = hashlib.sha256(repr(prepared.dataset.catalogue.item_ids).encode())
+    for array in (prepared.regions.values, vocabulary.hashes, tokens, *prepared.split.train):
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()[:16]

@@ -11,6 +11,7 @@ import torch
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import PRETRAINED, Encoder
 from visrec_training.errors import DataError
+from visrec_training.files import make_folder
 from visrec_training.prepare import prepare, read
 from visrec_training.train import Trainer
 
@@ -86,6 +87,9 @@ def run(args: argparse.Namespace) -> int:
     last = args.out / "last.pt"
     if args.resume and not last.is_file():
         raise DataError(f"nothing to resume: {last} doesn't exist")
+    make_folder(args.out)
+    if not args.resume:
+        last.unlink(missing_ok=True)  # of an earlier run, which this one replaces
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     dataset = read(args.data, args.pictures)
@@ -99,8 +103,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         progress = trainer.run()
     except KeyboardInterrupt:
-        kept = f"best.pt and last.pt in {args.out} are whole" if last.is_file() else "no epoch was finished"
-        print(f"\nstopped: {kept}; go on with --resume" if last.is_file() else f"\nstopped: {kept}")
+        done = f"best.pt and last.pt in {args.out} are whole; go on with --resume"
+        print(f"\nstopped: {done if last.is_file() else 'no epoch was finished'}")
         return 130
     print(
         f"best {_score(progress.best)} in epoch {progress.best_epoch} of {progress.epoch}:"
