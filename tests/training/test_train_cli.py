@@ -96,6 +96,19 @@ def test_a_handful_of_pictures_without_categories_is_enough(small_shop, cache, v
     assert visrec("evaluate", *words, "--checkpoint", tmp_path / "best.pt") == 0
 
 
+def test_broken_pictures_are_told_and_listed_in_the_report(small_shop, cache, visrec, tmp_path, capsys):
+    shop = shutil.copytree(small_shop, tmp_path / "shop")
+    broken = sorted((shop / "pictures").glob("*.png"))[7]
+    broken.write_bytes(broken.read_bytes()[:300])
+    words = ("--data", shop, "--cache", cache)
+    assert visrec("train", *words, "--out", tmp_path, "--epochs", 1) == 0
+    assert f"1 broken or missing pictures: picture '{broken}'" in capsys.readouterr().err
+    figures = tmp_path / "evaluation.json"
+    assert visrec("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", figures) == 0
+    (listed,) = json.loads(figures.read_text())["broken pictures"]
+    assert str(broken) in listed
+
+
 def test_items_nobody_met_are_not_held_for_negatives(small_shop, cache, visrec, tmp_path):
     """With nothing held out, a new item's id part stays what it was: nothing."""
     import pyarrow.compute as pc

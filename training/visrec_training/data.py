@@ -83,6 +83,8 @@ class Dataset:
     catalogue: Catalogue
     interactions: Interactions | None
     warnings: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    """What is wrong with each picture that can't be read; its item is left out."""
 
     def without_broken(self, broken: dict[int, str]) -> Dataset:
         """Leave out the items whose pictures can't be read, and their interactions.
@@ -95,7 +97,8 @@ class Dataset:
         """
         if not broken:
             return self
-        line = _offenders("broken or missing pictures", [broken[row] for row in sorted(broken)])
+        reasons = tuple(broken[row] for row in sorted(broken))
+        line = _offenders("broken or missing pictures", reasons)
         if len(broken) > BROKEN_SHARE_ALLOWED * len(self.catalogue):
             raise DataError(f"{line}: more than {BROKEN_SHARE_ALLOWED:.0%} of {len(self.catalogue)} items")
         kept = [row for row in range(len(self.catalogue)) if row not in broken]
@@ -105,7 +108,9 @@ class Dataset:
         if interactions is not None:
             rows = new_row[interactions.items]
             interactions = Interactions(interactions.users[rows >= 0], rows[rows >= 0])
-        return Dataset(self.catalogue.take(kept), interactions, (*self.warnings, f"{line}: left out"))
+        return Dataset(
+            self.catalogue.take(kept), interactions, (*self.warnings, f"{line}: left out"), reasons
+        )
 
 
 def read_dataset(folder: Path) -> Dataset:

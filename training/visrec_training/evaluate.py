@@ -60,7 +60,7 @@ def evaluate(
         Tables by section: `warm` (test queries), `cold` (targets never seen in training, ranked among all
         items), `cold alone` (ranked among cold items only), each row → metric → value; `picture alone`, how
         often an answer stays in the picture's category; and `attention`, how much of it lies on the object.
-        What the data can't tell is left out.
+        Pictures that couldn't be read are listed. What the data can't tell is left out.
 
     Raises:
         CheckpointError: the data holds other items than the checkpoint.
@@ -77,6 +77,8 @@ def evaluate(
     words = QueryWords(catalogue, checkpoint.vocabulary, checkpoint.model_config.words)
     popularity = np.bincount(np.concatenate(split.train), minlength=len(catalogue)) if split.train else None
     report: dict[str, object] = {"items": len(catalogue), "cold items": int(split.is_cold.sum())}
+    if prepared.dataset.broken:
+        report["broken pictures"] = list(prepared.dataset.broken)
     if popularity is not None:
         report["queries"] = {"warm": len(split.test), "cold": len(split.cold)}
         sections = (
@@ -186,6 +188,8 @@ def format_report(report: dict[str, object]) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(each)}" for name, each in value.items())
     return f"{value:.3f}" if isinstance(value, float) else str(value)
