@@ -34,14 +34,15 @@ def run(line):
 
 
 @contextlib.contextmanager
-def serving(line):
+def serving(line, log):
     """The server of the README, from its line "ready" until it is asked to stop."""
     words = shlex.split(line)[1:]
-    with subprocess.Popen(
-        [VISREC, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as server:
+    with (
+        log.open("w") as errors,
+        subprocess.Popen([VISREC, *words], stdout=subprocess.PIPE, stderr=errors, text=True) as server,
+    ):
         try:
-            assert any("ready" in said for said in server.stdout), "the server ended before it was ready"
+            assert any("ready" in said for said in server.stdout), log.read_text()
             yield
         finally:
             server.terminate()
@@ -53,7 +54,7 @@ def test_the_quickstart_works_as_written(folder, capsys):
     *lines, serve = made.strip().splitlines()
     for line in lines:
         run(line)
-    with serving(serve):
+    with serving(serve, folder / "serve.log"):
         first, second = asked.strip().splitlines()
         assert "title" in run(first)
         assert (folder / "looked_at.png").is_file()
