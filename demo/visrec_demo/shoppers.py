@@ -42,7 +42,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from visrec_demo.looks import SHAPES, measure
-from visrec_training.files import write_beside
+from visrec_training.files import write_beside, write_text
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -204,6 +204,5 @@ def write_shoppers(folder: Path, config: ShopperConfig) -> int:
     )
     table = table.replace_schema_metadata({"notice": NOTICE, "config": repr(config)})
     write_beside(folder / "interactions.parquet", lambda path: pq.write_table(table, path))
-    label = f"interactions.parquet\n{NOTICE}\n{config}\n"
-    write_beside(folder / "SIMULATED.txt", lambda path: path.write_text(label, "utf-8"))
+    write_text(folder / "SIMULATED.txt", f"interactions.parquet\n{NOTICE}\n{config}\n")
     return len(picks.items)

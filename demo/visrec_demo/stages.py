@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from visrec_training.files import write_beside
+from visrec_training.files import write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Stages:
         start = time.monotonic()
         stage.make()
         self._before = _stamp(digest, stage.outputs())
-        write_beside(stamp, lambda path: path.write_text(self._before, "utf-8"))
+        write_text(stamp, self._before)
         print(f"      done in {time.monotonic() - start:.1f} s", flush=True)
         return True
 

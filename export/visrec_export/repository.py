@@ -14,7 +14,7 @@ from pathlib import Path
 
 from visrec_export.errors import RepositoryError
 from visrec_export.graphs import MODELS
-from visrec_training.files import write_beside
+from visrec_training.files import write_text
 
 ENSEMBLES = ("recommender", "embedder")
 ENSEMBLE_VERSION = "1"
@@ -34,8 +34,7 @@ def ensure_configs(repository: Path) -> None:
     for source in sorted(template.glob("**/*.pbtxt")):
         target = repository / source.relative_to(template)
         if not target.exists():
-            text = source.read_text()
-            write_beside(target, lambda temporary, text=text: temporary.write_text(text))  # type: ignore[misc]
+            write_text(target, source.read_text())
 
 
 def next_release(repository: Path) -> int:
@@ -73,12 +72,12 @@ def publish(repository: Path, release: int, built: Path, shapes: Shapes, report:
         (built / model).rename(repository / model / str(release))
     for ensemble in ENSEMBLES:
         (repository / ensemble / ENSEMBLE_VERSION).mkdir(exist_ok=True)
-    write_beside(_report(repository, release), lambda temporary: temporary.write_text(report))
+    write_text(_report(repository, release), report)
     for config in _configs(repository):
         text = config.read_text()
         changed = _pin(_set_dims(text, shapes), release)
         if changed != text:
-            write_beside(config, lambda temporary, changed=changed: temporary.write_text(changed))  # type: ignore[misc]
+            write_text(config, changed)
 
 
 def prune(repository: Path, keep: int) -> list[int]:

@@ -10,7 +10,7 @@ import torch
 
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.evaluate import evaluate, format_report
-from visrec_training.files import write_beside
+from visrec_training.files import write_text
 from visrec_training.prepare import prepare, read
 from visrec_training.train_cli import add_data_arguments
 
@@ -36,6 +36,5 @@ def run(args: argparse.Namespace) -> int:
     report = evaluate(checkpoint, model, prepared, device)
     print(format_report(report))
     if args.out:
-        text = json.dumps(report, indent=2) + "\n"
-        write_beside(args.out, lambda temporary: temporary.write_text(text))
+        write_text(args.out, json.dumps(report, indent=2) + "\n")
     return 0

@@ -41,3 +41,12 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise VisrecError(f"can't write {path}: {error.strerror or error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text beside its place, then rename it into place.
+
+    Raises:
+        VisrecError: as `write_beside`.
+    """
+    write_beside(path, lambda temporary: temporary.write_text(text, "utf-8"))
