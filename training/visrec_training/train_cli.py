@@ -87,12 +87,12 @@ def run(args: argparse.Namespace) -> int:
     last = args.out / "last.pt"
     if args.resume and not last.is_file():
         raise DataError(f"nothing to resume: {last} doesn't exist")
-    make_folder(args.out)
-    if not args.resume:
-        last.unlink(missing_ok=True)  # of an earlier run, which this one replaces
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     dataset = read(args.data, args.pictures)
+    make_folder(args.out)
+    if not args.resume:
+        last.unlink(missing_ok=True)  # of an earlier run, which this one replaces
     encoder = Encoder(model_config.backbone, model_config.levels, weights=args.weights)
     prepared = prepare(dataset, encoder, model_config, config, args.cache, device)
     known = "no behaviour" if dataset.interactions is None else f"{len(dataset.interactions):,} interactions"
