@@ -45,16 +45,15 @@ class Model(nn.Module):
         return self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
 
     @torch.no_grad()
-    def fusion_scorer(self, reduced: Tensor, tokens: Tensor, has_id: Tensor) -> FusionScorer:
+    def fusion_scorer(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> FusionScorer:
         """Freeze the catalogue as it is now.
 
         Args:
-            reduced: float [N, 49, region_dim], the catalogue's reduced regions.
+            aspects: float [N, M, d], what the attention sees in the catalogue's pictures.
             tokens: int64 [N, T], its words.
             has_id: bool [N], which items behaviour taught about.
         """
         self.eval()
-        aspects, _ = self.aspects(reduced)
         vectors, appeal = self.item_tower(aspects, tokens, has_id)
         return FusionScorer(self.query_tower, vectors, appeal, self.scale, self.config.top_k)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -228,9 +229,13 @@ class Trainer:
             return self.reduced[rows]
         fresh, rest = rows.split([n := min(len(rows), self.config.finetune_pictures), len(rows) - n])
         images = [self.prepared.dataset.catalogue.images[row] for row in fresh.tolist()]
+        return torch.cat([self._encode(images), self.reduced[rest]])
+
+    def _encode(self, images: Sequence[Path]) -> Tensor:
+        """Pictures to reduced regions, float [n, 49, region_dim], with the backbone as it is now."""
         pictures, _ = load_pictures(images, self.model.config.picture_size)
         regions = self.model.encoder(torch.from_numpy(pictures).to(self.device))
-        return torch.cat([self.model.attention.reduce(regions), self.reduced[rest]])
+        return self.model.attention.reduce(regions)
 
     @torch.no_grad()
     def _encode_again(self) -> None:
@@ -238,17 +243,15 @@ class Trainer:
         self.model.eval()
         images = self.prepared.dataset.catalogue.images
         for start in tqdm(range(0, len(images), 32), desc="encoding pictures anew", leave=False):
-            pictures, _ = load_pictures(images[start : start + 32], self.model.config.picture_size)
-            regions = self.model.encoder(torch.from_numpy(pictures).to(self.device))
-            self.reduced[start : start + 32] = self.model.attention.reduce(regions)
+            self.reduced[start : start + 32] = self._encode(images[start : start + 32])
 
     def _validate(self, loss: float) -> float:
         """Mean NDCG@10 over the modalities that behaviour can judge; -loss where there is nothing to ask."""
         queries, modalities = self._validation()
         if not len(queries):
             return -loss
-        scorer = self.model.fusion_scorer(self.reduced, self.tokens, self.has_id)
         aspects, maps = self.model.aspects(self.reduced)
+        scorer = self.model.fusion_scorer(aspects, self.tokens, self.has_id)
         tokens = np.zeros((len(queries), self.model.config.words), dtype=np.int64)
         scores = [
             ranking_metrics(rank_catalogue(scorer, aspects, maps, queries, sent, tokens), queries.targets)
@@ -268,7 +271,8 @@ class Trainer:
         return Queries([empty] * len(kept), viewed, targets), (Modalities(picture=True),)
 
     def _checkpoint(self, *, figures_only: bool) -> Checkpoint:
-        scorer = self.model.fusion_scorer(self.reduced, self.tokens, self.has_id)
+        aspects, _ = self.model.aspects(self.reduced)
+        scorer = self.model.fusion_scorer(aspects, self.tokens, self.has_id)
         items = scorer.items
         progress = dataclasses.asdict(self.progress)
         if not figures_only:
