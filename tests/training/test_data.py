@@ -5,6 +5,7 @@ import pytest
 
 from visrec_training.data import read_dataset, read_pictures
 from visrec_training.errors import DataError
+from visrec_training.interactions import PARTS
 
 ITEMS = """item_id,image,title,category
 007,a.png,Red teapot,kitchen
@@ -19,6 +20,11 @@ ann,b,20
 """
 
 
+def sequences(dataset):
+    interactions = dataset.interactions
+    return [items.tolist() for items in interactions.by_user(interactions.liked)]
+
+
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "items.csv").write_text(ITEMS)
@@ -30,7 +36,9 @@ def test_a_folder_is_read_and_sorted_by_user_and_time(folder):
     dataset = read_dataset(folder)
     assert dataset.catalogue.item_ids == ("007", "b", "c"), "an id is a string, whatever it looks like"
     assert dataset.catalogue.categories == ("kitchen", "", "furniture")
-    assert [sequence.tolist() for sequence in dataset.interactions.sequences()] == [[0, 1, 2], [1]]
+    assert sequences(dataset) == [[0, 1, 2], [1]]
+    assert dataset.interactions.liked.all()
+    assert dataset.interactions.parts is None
     assert dataset.warnings == ()
 
 
@@ -43,6 +51,24 @@ def test_times_may_be_dates(folder):
     dated = "user_id,item_id,timestamp\nann,b,2026-01-02\nann,c,2026-01-01\n"
     (folder / "interactions.csv").write_text(dated)
     assert read_dataset(folder).interactions.items.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "false")])
+def test_what_was_not_liked_is_known_and_not_learned_from(folder, yes, no):
+    rows = f"ann,c,30,{yes}\nbob,b,5,{no}\nann,007,10,{yes}\nann,b,20,{no}\n"
+    (folder / "interactions.csv").write_text("user_id,item_id,timestamp,liked\n" + rows)
+    dataset = read_dataset(folder)
+    assert sequences(dataset) == [[0, 2], []], "a user each, whether they liked anything or not"
+    assert dataset.interactions.liked.tolist() == [True, False, True, False]
+
+
+def test_with_a_split_no_time_is_needed_and_the_order_of_the_table_holds(folder):
+    rows = "ann,c,train\nbob,b,test\nann,b,train\nann,007,cold\n"
+    (folder / "interactions.csv").write_text("user_id,item_id,split\n" + rows)
+    interactions = read_dataset(folder).interactions
+    assert interactions.items.tolist() == [2, 1, 0, 1]
+    assert [PARTS[part] for part in interactions.parts] == ["train", "train", "cold", "test"]
+    assert not interactions.has_order
 
 
 def test_parquet_is_read_like_csv(folder):
@@ -61,7 +87,7 @@ def test_parquet_is_read_like_csv(folder):
 def test_an_item_that_a_person_comes_back_to_counts_once(folder):
     with (folder / "interactions.csv").open("a") as file:
         file.write("ann,c,40\nann,007,50\n")
-    assert read_dataset(folder).interactions.sequences()[0].tolist() == [0, 1, 2]
+    assert sequences(read_dataset(folder))[0] == [0, 1, 2]
 
 
 def test_lists_of_keywords_and_times_as_text_are_read(folder):
@@ -81,7 +107,7 @@ def test_lists_of_keywords_and_times_as_text_are_read(folder):
     dataset = read_dataset(folder)
     assert dataset.catalogue.keywords == ("red tea", "")
     assert dataset.interactions.items.tolist() == [1, 0]
-    assert "1 interactions lack a user, an item or a time" in dataset.warnings[0]
+    assert "1 interactions lack one of user_id, item_id, timestamp" in dataset.warnings[0]
 
 
 def test_unknown_items_and_emptied_histories_are_told_once_each(folder):
@@ -100,7 +126,20 @@ def test_unknown_items_and_emptied_histories_are_told_once_each(folder):
         ("items.csv", "item_id,image,title\na,a.png,x\na,b.png,y\n", "item ids that stand more than once: a"),
         ("items.csv", "item_id,image,title\n", "no rows"),
         ("items.csv", "item_id,image,title,title\na,a.png,x,y\n", "two columns of one name"),
-        ("interactions.csv", "user_id,item_id\nann,b\n", "lacks the column timestamp"),
+        ("interactions.csv", "user_id,timestamp\nann,1\n", "lacks the column item_id"),
+        ("interactions.csv", "user_id,item_id\nann,b\n", "lack the column timestamp"),
+        (
+            "interactions.csv",
+            "user_id,item_id,split\nann,b,later\nann,c,train\n",
+            "split: later; allowed: tr",
+        ),
+        (
+            "interactions.csv",
+            "user_id,item_id,split\nann,b,cold\nbob,b,test\n",
+            "cold in some and not in others: b",
+        ),
+        ("interactions.csv", "user_id,item_id,timestamp,liked\nann,b,1,5\n", "neither 0 nor 1: 5"),
+        ("interactions.csv", "user_id,item_id,timestamp,liked\nann,b,1,yes\n", "liked is neither 0 nor 1"),
         ("interactions.csv", "user_id,item_id,timestamp\nann,b,yesterday\n", "timestamp"),
     ],
 )
@@ -120,9 +159,12 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_few_broken_pictures_are_left_out_with_their_interactions(folder):
     lines = [f"i{n},{n}.png,t,c\n" for n in range(200)]
     (folder / "items.csv").write_text("item_id,image,title,category\n" + "".join(lines))
-    (folder / "interactions.csv").write_text("user_id,item_id,timestamp\nann,i3,1\nann,i4,2\n")
+    rows = "ann,i3,1,1,test\nann,i4,2,0,valid\n"
+    (folder / "interactions.csv").write_text("user_id,item_id,timestamp,liked,split\n" + rows)
     dataset = read_dataset(folder).without_broken({3: "3.png is truncated"})
     assert len(dataset.catalogue) == 199
+    assert dataset.interactions.liked.tolist() == [False]
+    assert [PARTS[part] for part in dataset.interactions.parts] == ["valid"]
     kept = [dataset.catalogue.item_ids[row] for row in dataset.interactions.items]
     assert kept == ["i4"]
     assert "3.png is truncated" in dataset.warnings[0]

@@ -7,6 +7,8 @@ import torch
 from visrec_training.attention import Attention
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ConfigError, ModelConfig, TrainConfig
+from visrec_training.item_tower import Items
+from visrec_training.query_tower import History
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,9 @@ def test_what_a_person_did_decides_where_to_look(checkpoint, model):
     generator = torch.Generator().manual_seed(0)
     aspects = torch.randn(1, config.aspects, config.aspect_dim, generator=generator).expand(2, -1, -1)
     maps = torch.rand(1, config.aspects, 49, generator=generator).softmax(-1).expand(2, -1, -1)
-    items = checkpoint.item_vectors[[1, 100]].unsqueeze(1)
-    present = torch.ones(2, 1, dtype=torch.bool)
+    history = History.look_up(*checkpoint.items, torch.tensor([[1], [100]]), config)
     with torch.inference_mode():
-        _, attention = tower(aspects, maps, items, present, torch.zeros(2, 1, dtype=torch.int64))
+        _, attention = tower(aspects, maps, history, torch.zeros(2, 1, dtype=torch.int64))
     assert not torch.allclose(attention[0], attention[1])
 
 
@@ -83,8 +84,8 @@ def test_an_item_without_id_part_is_placed_by_its_content(checkpoint, model):
     taught, tower.id = tower.id, few
     try:
         with torch.inference_mode():
-            cold, _ = tower(aspects, tokens, torch.tensor([False, False]))
-            warm, _ = tower(aspects, tokens, torch.tensor([True, True]))
+            cold = tower.content(aspects, tokens, torch.tensor([False, False]))
+            warm = tower.content(aspects, tokens, torch.tensor([True, True]))
     finally:
         tower.id = taught
     assert not torch.allclose(cold, warm)
@@ -94,10 +95,9 @@ def test_an_item_without_id_part_is_placed_by_its_content(checkpoint, model):
 def test_a_catalogue_smaller_than_k_is_filled_up_with_zeros(checkpoint, model):
     from visrec_training.fusion_scorer import FusionScorer
 
-    few = FusionScorer(
-        model.query_tower, checkpoint.item_vectors[:5], checkpoint.appeal[:5], model.scale, 100
-    )
+    few = FusionScorer(model.query_tower, Items(*(each[:5] for each in checkpoint.items)), 100)
     rows, scores, _ = ask(few.eval(), checkpoint.model_config)
+    assert (rows[0, 5:] >= 5).all()  # no item of the catalogue
     assert sorted(rows[0, :5].tolist()) == [0, 1, 2, 3, 4]
     assert scores[0, 5:].abs().max() == 0
     assert scores.sum().item() == pytest.approx(1)

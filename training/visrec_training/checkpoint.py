@@ -17,10 +17,11 @@ from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError
 from visrec_training.files import write_beside
 from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,8 @@ class Checkpoint:
     """Names the data that it was trained on."""
     state: dict[str, Tensor]
     """The model's parameters."""
-    item_vectors: Tensor
-    """float [N, dim]."""
-    appeal: Tensor
-    """float [N]."""
+    items: Items
+    """The catalogue as it is served."""
     progress: dict[str, Any]
     """Where training stands; with the optimizer's state in `last.pt`, figures alone in `best.pt`."""
 
@@ -51,11 +50,7 @@ class Checkpoint:
 
     def fusion_scorer(self, model: Model) -> FusionScorer:
         """The scorer over the catalogue as it was when the checkpoint was written."""
-        with torch.no_grad():
-            scale = model.scale
-        return FusionScorer(
-            model.query_tower, self.item_vectors, self.appeal, scale, self.model_config.top_k
-        ).eval()
+        return FusionScorer(model.query_tower, self.items, self.model_config.top_k).eval()
 
     def save(self, path: Path) -> None:
         """Write the checkpoint, whole or not at all.
@@ -72,8 +67,7 @@ class Checkpoint:
             "item_ids": list(self.item_ids),
             "data_digest": self.data_digest,
             "state": self.state,
-            "item_vectors": self.item_vectors,
-            "appeal": self.appeal,
+            "items": self.items._asdict(),
             "progress": self.progress,
         }
         write_beside(path, partial(_save, values))
@@ -104,8 +98,7 @@ class Checkpoint:
             item_ids=tuple(values["item_ids"]),
             data_digest=values["data_digest"],
             state=values["state"],
-            item_vectors=values["item_vectors"],
-            appeal=values["appeal"],
+            items=Items(**values["items"]),
             progress=values["progress"],
         )
 

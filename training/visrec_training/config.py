@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from visrec_client.errors import VisrecError
 
@@ -38,7 +38,11 @@ class ModelConfig:
     aspect_dim: int = 64
     """d: width of one aspect."""
     dim: int = 128
-    """Width of query and item vectors."""
+    """Width of the content space, in which queries and items lie by looks and words."""
+    regression_dim: int = 48
+    """Width of the collaborative space's first part: item-to-item regression, best for long histories."""
+    spectral_dim: int = 16
+    """Width of its second part: the main directions of taste, best for short histories."""
     history: int = 50
     """L: the most recent items of a history that are read."""
     words: int = 64
@@ -47,6 +51,8 @@ class ModelConfig:
     """K: items in an answer."""
     history_heads: int = 8
     """Learned looks at a history."""
+    user_attention: bool = True
+    """Whether history and words decide which aspects of a picture matter; else all count alike."""
     dropout: float = 0.1
     """Share of hidden units dropped in training."""
 
@@ -62,6 +68,8 @@ class ModelConfig:
             "aspects",
             "aspect_dim",
             "dim",
+            "regression_dim",
+            "spectral_dim",
             "history",
             "words",
             "top_k",
@@ -75,6 +83,11 @@ class ModelConfig:
             f"a divisor of dim ({self.dim})",
         )
         _check(self, "dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
+
+    @property
+    def collaborative_dim(self) -> int:
+        """Width of the collaborative space, in which items lie by who chose them together."""
+        return self.regression_dim + self.spectral_dim
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -104,6 +117,19 @@ class TrainConfig:
     """Chance that an example keeps its picture; likewise below. Each combination is trained."""
     keep_history: float = 0.75
     keep_words: float = 0.25
+    predict: Literal["next", "any"] = "next"
+    """What an example asks for: the item that came next, or any others that the person liked, where the order
+    says little or is not known."""
+    similarity_ridge: float = 500.0
+    """How strongly the closed-form item-to-item weights are held small, in people."""
+    similarity_words: float = 30.0
+    """How many people in common the same text counts for."""
+    even_history: float = 10.0
+    """The size of history, in items, at which regression and main tastes count alike before training."""
+    content_ridge: float = 3.0
+    """How strongly the closed-form prediction from content is held small."""
+    picture_share: float = 0.4
+    """How much a picture tells that prediction, next to 1 for words."""
     cold_share: float = 0.1
     """Share of items held out of training with all their interactions, to measure cold start."""
     attended: int = 256
@@ -125,6 +151,12 @@ class TrainConfig:
             _check(self, field, getattr(self, field) >= 0, "a whole number of at least 0")
         for field in ("learning_rate", "keep_picture", "keep_history", "keep_words"):
             _check(self, field, 0 < getattr(self, field) <= 1, "above 0 and at most 1")
-        for field in ("weight_decay", "warmup", "id_dropout"):
+        for field in ("weight_decay", "warmup"):
             _check(self, field, 0 <= getattr(self, field) < 1, "at least 0 and below 1")
+        _check(self, "id_dropout", 0 <= self.id_dropout <= 1, "from 0 to 1")
+        _check(self, "predict", self.predict in ("next", "any"), "'next' or 'any'")
+        for field in ("similarity_ridge", "content_ridge", "even_history"):
+            _check(self, field, getattr(self, field) > 0, "above 0")
+        for field in ("similarity_words", "picture_share"):
+            _check(self, field, getattr(self, field) >= 0, "at least 0")
         _check(self, "cold_share", 0 <= self.cold_share <= 0.5, "from 0 to 0.5")

@@ -1,26 +1,27 @@
-"""Evaluation: the full catalogue ranked for each query, next to popularity and chance."""
+"""Evaluation: the catalogue ranked for each query, next to popularity and chance."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from visrec_training.beyond_accuracy import beyond_accuracy, calibration, category_vectors
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.data import Catalogue, Rows
+from visrec_training.data import Catalogue
 from visrec_training.errors import CheckpointError
 from visrec_training.examples import QueryWords
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.grounds import attention_on_object
+from visrec_training.interactions import Rows
 from visrec_training.metrics import random_metrics, ranking_metrics
 from visrec_training.model import Model
 from visrec_training.prepare import Prepared, reduce_regions
 from visrec_training.regions import load_pictures
-from visrec_training.retrieval import DEPTH, Modalities, rank_catalogue
-from visrec_training.split import Queries
+from visrec_training.retrieval import Modalities, Ranking, rank_catalogue, rank_scores
+from visrec_training.split import NOTHING, Queries, Section, Split
 
 COMBINATIONS = (
     Modalities(),
@@ -32,17 +33,44 @@ COMBINATIONS = (
     Modalities(picture=True, words=True),
     Modalities(picture=True, history=True, words=True),
 )
+SHORT_HISTORIES = (1, 3, 5)
 ATTENTION_PICTURES = 200
 Table = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Served:
+class Served:
     """A checkpoint as it answers: the scorer, and what the attention sees in each item's picture."""
 
     scorer: FusionScorer
     aspects: Tensor
     maps: Tensor
+    words: QueryWords
+    seed: int
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, model: Model, prepared: Prepared, device: torch.device) -> Served:
+        """Bring a checkpoint and its catalogue to `device`. Arguments and errors as for `evaluate`."""
+        catalogue = prepared.dataset.catalogue
+        if catalogue.item_ids != checkpoint.item_ids:
+            raise CheckpointError(
+                f"the checkpoint knows {len(checkpoint.item_ids)} items and the data holds {len(catalogue)},"
+                " not the same ones: give the data it was trained on"
+            )
+        model.to(device)
+        reduced = reduce_regions(model.attention.reduce, prepared.regions, device)
+        return cls(
+            checkpoint.fusion_scorer(model).to(device),
+            *model.aspects(reduced),
+            QueryWords(catalogue, checkpoint.vocabulary, checkpoint.model_config.words),
+            checkpoint.train_config.seed,
+        )
+
+    def rank(self, section: Section, sent: Modalities, tokens: Rows | None = None) -> Ranking:
+        """Ask the queries of a section; without `tokens`, int64 [n, T], no words are sent."""
+        if tokens is None:
+            tokens = np.zeros((len(section.queries), 1), dtype=np.int64)
+        return rank_catalogue(self.scorer, self.aspects, self.maps, section, sent, tokens)
 
 
 def evaluate(
@@ -57,38 +85,30 @@ def evaluate(
         device: where to compute.
 
     Returns:
-        Tables by section: `warm` (test queries), `cold` (targets never seen in training, ranked among all
-        items), `cold alone` (ranked among cold items only), each row → metric → value; `picture alone`, how
-        often an answer stays in the picture's category; and `attention`, how much of it lies on the object.
-        Pictures that couldn't be read are listed. What the data can't tell is left out.
+        Tables by section (`Split.sections`), each row → metric → value; for warm items also `beyond accuracy`
+        and `calibration`; `picture alone`, how often an answer stays in the picture's category; and
+        `attention`, how much of it lies on the object. Pictures that couldn't be read are listed. What the
+        data can't tell is left out.
 
     Raises:
         CheckpointError: the data holds other items than the checkpoint.
     """
+    served = Served.load(checkpoint, model, prepared, device)
     catalogue, split = prepared.dataset.catalogue, prepared.split
-    if catalogue.item_ids != checkpoint.item_ids:
-        raise CheckpointError(
-            f"the checkpoint knows {len(checkpoint.item_ids)} items and the data holds {len(catalogue)},"
-            " not the same ones: give the data it was trained on"
-        )
-    model.to(device)
-    reduced = reduce_regions(model.attention.reduce, prepared.regions, device)
-    served = _Served(checkpoint.fusion_scorer(model).to(device), *model.aspects(reduced))
-    words = QueryWords(catalogue, checkpoint.vocabulary, checkpoint.model_config.words)
-    popularity = np.bincount(np.concatenate(split.train), minlength=len(catalogue)) if split.train else None
     report: dict[str, object] = {"items": len(catalogue), "cold items": int(split.is_cold.sum())}
     if prepared.dataset.broken:
         report["broken pictures"] = list(prepared.dataset.broken)
-    if popularity is not None:
-        report["queries"] = {"warm": len(split.test), "cold": len(split.cold)}
-        sections = (
-            ("warm", split.test, None),
-            ("cold", split.cold, None),
-            ("cold alone", split.cold, split.is_cold),
-        )
-        for name, queries, only in sections:
-            if len(queries):
-                report[name] = _table(served, queries, words, popularity, only, checkpoint.train_config.seed)
+    if sections := split.sections():
+        report["queries"] = {name: len(section.queries) for name, section in sections.items()}
+    for name, section in sections.items():
+        rankings = ask(served, split, section)
+        report[name] = _accuracy(rankings, split, section)
+        if name == "warm":
+            report["beyond accuracy"] = _beyond_accuracy(rankings, split, section, catalogue)
+            report["calibration"] = {
+                row: calibration(ranking.rows, ranking.scores, section.queries.targets)
+                for row, ranking in rankings.items()
+            }
     if share := _category_share(served, catalogue.categories):
         report["picture alone"] = share
     if attention := _attention(served, catalogue, checkpoint):
@@ -96,47 +116,67 @@ def evaluate(
     return report
 
 
-def _table(
-    served: _Served,
-    queries: Queries,
-    words: QueryWords,
-    popularity: Rows,
-    only: npt.NDArray[np.bool_] | None,
-    seed: int,
-) -> Table:
-    """Metrics of each combination of modalities, popularity and chance; `only` limits what is ranked."""
-    tokens = words.draw(queries.targets, np.random.default_rng(seed))
-    scorer = served.scorer
-    if only is not None:
-        barred = torch.from_numpy(np.where(only, 0.0, -1e9)).float()
-        appeal = scorer.appeal[: scorer.items] + barred.to(scorer.appeal.device)
-        scorer = FusionScorer(
-            scorer.tower, scorer.item_vectors[: scorer.items], appeal, scorer.scale, scorer.k
-        )
-    table: Table = {}
-    for sent in COMBINATIONS:
-        ranked = rank_catalogue(scorer, served.aspects, served.maps, queries, sent, tokens)
-        table[str(sent)] = ranking_metrics(ranked, queries.targets)
-    table["popularity"] = ranking_metrics(_by_popularity(popularity, queries, only), queries.targets)
-    total = len(popularity) if only is None else int(only.sum())
-    seen = [0 if only is not None else len(history) + 1 for history in queries.histories]
-    table["random"] = random_metrics(total - np.asarray(seen))
+def ask(served: Served, split: Split, section: Section) -> dict[str, Ranking]:
+    """All that is asked of a model in a section, by the name of its row.
+
+    Where people look at pictures: each combination of modalities, with words drawn from the targets. Else:
+    the whole history, its last 1, 3 and 5 items (drawn at random, where no order is known), and nothing, as
+    of a new visitor.
+    """
+    if not split.is_fixed:
+        rng = np.random.default_rng(served.seed)
+        tokens = served.words.draw(np.concatenate(section.queries.targets), rng)
+        return {str(sent): served.rank(section, sent, tokens) for sent in COMBINATIONS}
+    history = Modalities(history=True)
+    rankings = {str(sent): served.rank(section, sent) for sent in (Modalities(), history)}
+    for count in SHORT_HISTORIES:
+        rankings[f"history-{count}"] = served.rank(shortened(split, section, count, served.seed), history)
+    return rankings
+
+
+def shortened(split: Split, section: Section, count: int, seed: int) -> Section:
+    """A section asked by people of whom `count` items are known."""
+    rng = None if split.has_order else np.random.default_rng([seed, count])
+    return Section(section.queries.with_recent(count, rng), section.ranked)
+
+
+def popularity_of(split: Split) -> Rows:
+    """How many people liked each item in training, int64 [N]."""
+    return np.bincount(np.concatenate([*split.train, NOTHING]), minlength=len(split.is_cold))
+
+
+def rank_popular(popularity: Rows, section: Section) -> Rows:
+    """The most popular items for each query, int64 [n, 20]; equals in an order drawn once."""
+    # the order of a catalogue may say how old or popular items are
+    scores = popularity + np.random.default_rng(0).permutation(len(popularity)) / len(popularity)
+    return rank_scores(np.broadcast_to(scores, (len(section.queries), len(scores))), section)
+
+
+def _accuracy(rankings: dict[str, Ranking], split: Split, section: Section) -> Table:
+    targets = section.queries.targets
+    table = {row: ranking_metrics(ranking.rows, targets) for row, ranking in rankings.items()}
+    table["popularity"] = ranking_metrics(rank_popular(popularity_of(split), section), targets)
+    table["random"] = _chance(section)
     return table
 
 
-def _by_popularity(popularity: Rows, queries: Queries, only: npt.NDArray[np.bool_] | None) -> Rows:
-    counts = popularity.astype(np.float64)
-    if only is not None:
-        counts = np.where(only, counts, -1)
-    ranked = []
-    for history, viewed in zip(queries.histories, queries.viewed, strict=True):
-        scores = counts.copy()
-        scores[history], scores[viewed] = -1, -1
-        ranked.append(np.argsort(-scores, kind="stable")[:DEPTH])
-    return np.stack(ranked)
+def _beyond_accuracy(
+    rankings: dict[str, Ranking], split: Split, section: Section, catalogue: Catalogue
+) -> Table:
+    popularity, vectors = popularity_of(split), category_vectors(catalogue.categories)
+    ranked = {row: ranking.rows for row, ranking in rankings.items()}
+    ranked["popularity"] = rank_popular(popularity, section)
+    return {row: beyond_accuracy(rows, popularity, section.ranked, vectors) for row, rows in ranked.items()}
 
 
-def _category_share(served: _Served, categories: tuple[str, ...]) -> dict[str, float]:
+def _chance(section: Section) -> dict[str, float]:
+    queries = section.queries
+    barred = np.asarray([section.ranked[seen].sum() for seen in queries.seen], dtype=np.int64)
+    counts = np.asarray([len(targets) for targets in queries.targets], dtype=np.int64)
+    return random_metrics(int(section.ranked.sum()) - barred, counts)
+
+
+def _category_share(served: Served, categories: tuple[str, ...]) -> dict[str, float]:
     """How much of a top 10 is of the category of the picture that asked, next to chance.
 
     Asked for each item that shares its category with another; empty where there is none.
@@ -146,18 +186,19 @@ def _category_share(served: _Served, categories: tuple[str, ...]) -> dict[str, f
     asked = np.flatnonzero((sizes[labels] > 1) & (np.asarray(categories) != ""))
     if not len(asked):
         return {}
-    queries = Queries([np.zeros(0, dtype=np.int64)] * len(asked), asked, asked)
-    no_words = np.zeros((len(asked), 1), dtype=np.int64)
-    ranked = rank_catalogue(
-        served.scorer, served.aspects, served.maps, queries, Modalities(picture=True), no_words
-    )[:, :10]
-    share = float((labels[ranked] == labels[asked, None]).mean())
+    itself = list(asked[:, None])
+    section = Section(
+        Queries(np.arange(len(asked)), [NOTHING] * len(asked), asked, itself, itself),
+        np.ones(len(labels), dtype=bool),
+    )
+    ranked = served.rank(section, Modalities(picture=True)).rows[:, :10]
+    share = float((labels[ranked] == labels[asked, None])[ranked >= 0].mean())
     chance = float(((sizes[labels[asked]] - 1) / (len(labels) - 1)).mean())
     return {"own category in the top 10": share, "by chance": chance, "ratio": share / chance}
 
 
 @torch.no_grad()
-def _attention(served: _Served, catalogue: Catalogue, checkpoint: Checkpoint) -> dict[str, float]:
+def _attention(served: Served, catalogue: Catalogue, checkpoint: Checkpoint) -> dict[str, float]:
     """Where attention lies in a sample of pictures, sent alone."""
     rng = np.random.default_rng(checkpoint.train_config.seed)
     count = min(ATTENTION_PICTURES, len(catalogue))
@@ -178,11 +219,12 @@ def format_report(report: dict[str, object]) -> str:
         if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
             lines.append(f"{section}: {_plain(table)}")
             continue
-        columns = list(next(iter(table.values())))
-        width = max(len(name) for name in table)
-        lines += ["", f"{section:<{width}}" + "".join(f"{column:>11}" for column in columns)]
+        columns = {column: max(11, len(column) + 2) for column in next(iter(table.values()))}
+        width = max(len(name) for name in (section, *table))
+        lines += ["", f"{section:<{width}}" + "".join(f"{name:>{wide}}" for name, wide in columns.items())]
         for name, metrics in table.items():
-            lines.append(f"{name:<{width}}" + "".join(f"{metrics[column]:>11.4f}" for column in columns))
+            values = "".join(f"{metrics[column]:>{wide}.4f}" for column, wide in columns.items())
+            lines.append(f"{name:<{width}}{values}")
         lines.append("")
     return "\n".join(lines).strip()
 

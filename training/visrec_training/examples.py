@@ -12,10 +12,12 @@ from torch import Tensor
 
 from visrec_client.words import token_ids
 from visrec_training.config import TrainConfig
-from visrec_training.data import Catalogue, Rows
+from visrec_training.data import Catalogue
+from visrec_training.interactions import Rows
 from visrec_training.vocabulary import Vocabulary
 
 MAX_QUERY_WORDS = 3
+TOLD = (0.3, 0.9)  # share of what a person liked that the rest is asked from
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Batch:
     tokens: Tensor
     """int64 [B, T]."""
     targets: Tensor
-    """int64 [B]."""
+    """int64 [B, G], one or more right answers, then -1."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -74,8 +76,8 @@ class QueryWords:
         return drawn
 
 
-class Examples:
-    """All examples of a split: for each interaction but a user's first, what came before it."""
+class NextItem:
+    """An example for each interaction but a person's first: what came before it asks for it."""
 
     def __init__(self, sequences: list[Rows], query_words: QueryWords, history: int) -> None:
         """Lay the sequences out flat.
@@ -119,7 +121,7 @@ class Examples:
             pictures=torch.from_numpy(np.where(has_picture, self._flat[positions - 1], -1)),
             history=torch.from_numpy(self._window(starts, ends)),
             tokens=torch.from_numpy(tokens),
-            targets=torch.from_numpy(targets),
+            targets=torch.from_numpy(targets[:, None]),
         )
 
     def _window(self, starts: Rows, ends: Rows) -> Rows:
@@ -128,6 +130,60 @@ class Examples:
         places = begins[:, None] + np.arange(self._history)
         inside: npt.NDArray[np.bool_] = places < ends[:, None]
         return np.where(inside, self._flat[np.minimum(places, len(self._flat) - 1)], -1)
+
+
+class AnyItem:
+    """An example for each person: some of what they liked asks for all the rest.
+
+    So learns a denoising autoencoder over sets (Liang et al., Variational Autoencoders for Collaborative
+    Filtering, WWW 2018).
+    """
+
+    def __init__(self, sequences: list[Rows], query_words: QueryWords, history: int) -> None:
+        """Arguments as for `NextItem`."""
+        self._sequences = [sequence for sequence in sequences if len(sequence) >= 2]
+        self._query_words, self._history = query_words, history
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    def batches(self, config: TrainConfig, epoch: int) -> Iterator[Batch]:
+        """All people once, in an order and with modalities that seed and epoch decide."""
+        rng = np.random.default_rng([config.seed, epoch])
+        order = rng.permutation(len(self))
+        for start in range(0, len(order), config.batch):
+            yield self._batch(order[start : start + config.batch], config, rng)
+
+    def _batch(self, chosen: Rows, config: TrainConfig, rng: np.random.Generator) -> Batch:
+        pictures, histories, targets = [], [], []
+        # from new visitors to old friends: half of the batches know little of anybody
+        most = int(np.ceil(self._history ** rng.random()))
+        searched = np.full(len(chosen), -1, dtype=np.int64)
+        for index, person in enumerate(chosen):
+            sequence = self._sequences[person]
+            told = rng.random(len(sequence)) < min(rng.uniform(*TOLD), most / len(sequence))
+            told[rng.integers(len(sequence))] = False  # something is left to ask for
+            history, wanted = sequence[told], sequence[~told]
+            viewed = -1
+            if len(history) and rng.random() < config.keep_picture:
+                viewed = int(rng.choice(history))
+                history = history[history != viewed]
+            if rng.random() >= config.keep_history:
+                history = history[:0]
+            if rng.random() < config.keep_words:  # a search is for one item
+                wanted = rng.choice(wanted, size=1)
+                searched[index] = wanted[0]
+            pictures.append(viewed)
+            histories.append(history)
+            targets.append(wanted)
+        tokens = self._query_words.draw(searched, rng) * (searched >= 0)[:, None]
+        longest = min(self._history, max(1, *map(len, histories)))
+        return Batch(
+            pictures=torch.tensor(pictures),
+            history=torch.from_numpy(pad_histories(histories, longest)),
+            tokens=torch.from_numpy(tokens),
+            targets=torch.from_numpy(pad_histories(targets, max(map(len, targets)))),
+        )
 
 
 def sequences_without_behaviour(catalogue: Catalogue, seed: int, each: int = 8) -> list[Rows]:

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visrec_training.query_tower import QueryTower
+from visrec_training.item_tower import Items
+from visrec_training.query_tower import History, QueryTower
 
 
 class FusionScorer(nn.Module):
-    """The query tower beside one catalogue's item vectors: what is exported and served.
+    """The query tower beside one catalogue's items: what is exported and served.
 
     Ids and words are rows here; the export puts the dictionaries around it.
     """
 
     item_vectors: Tensor
-    appeal: Tensor
-    scale: Tensor
+    sources: Tensor
 
-    def __init__(
-        self, tower: QueryTower, item_vectors: Tensor, appeal: Tensor, scale: Tensor, k: int
-    ) -> None:
+    def __init__(self, tower: QueryTower, items: Items, k: int) -> None:
         """Build it.
 
         Args:
             tower: makes queries.
-            item_vectors: float [N, dim].
-            appeal: float [N], what is added to each item's logits.
-            scale: float [], 1 / τ.
-            k: items in an answer; a smaller catalogue is filled up with rows that score 0.
+            items: the catalogue.
+            k: items in an answer; a smaller catalogue is filled up with row N, that scores 0.
         """
         super().__init__()
         self.tower, self.k = tower, k
-        self.items = len(item_vectors)
-        missing = max(0, k - self.items)
-        self.register_buffer("item_vectors", nn.functional.pad(item_vectors, (0, 0, 0, missing)))
-        self.register_buffer("appeal", nn.functional.pad(appeal, (0, missing), value=-1e9))
-        self.register_buffer("scale", scale)
+        self.items = len(items.vectors)
+        self.register_buffer("item_vectors", items.vectors)
+        self.register_buffer("sources", items.sources)
 
     def logits(self, aspects: Tensor, maps: Tensor, history: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Score every item: logits [B, N] and attention [B, 7, 7]. Arguments as for `forward`."""
-        present = history >= 0
-        vectors = self.item_vectors[history.clamp_min(0)]
-        query, attention = self.tower(aspects, maps, vectors, present, tokens)
-        return self.scale * (query @ self.item_vectors.T) + self.appeal, attention
+        read = History.look_up(self.item_vectors, self.sources, history, self.tower.config)
+        query, attention = self.tower(aspects, maps, read, tokens)
+        return query @ self.item_vectors.T, attention
 
     def forward(
         self, aspects: Tensor, maps: Tensor, history: Tensor, tokens: Tensor
@@ -59,5 +53,6 @@ class FusionScorer(nn.Module):
             rows int64 [B, K] and probabilities float [B, K], best first; attention float [B, 7, 7].
         """
         logits, attention = self.logits(aspects, maps, history, tokens)
-        scores, rows = logits.softmax(dim=-1).topk(self.k, dim=-1)
-        return rows, scores, attention
+        scores, rows = logits.softmax(dim=-1).topk(min(self.k, self.items), dim=-1)
+        missing = (0, self.k - scores.shape[1])
+        return F.pad(rows, missing, value=self.items), F.pad(scores, missing), attention

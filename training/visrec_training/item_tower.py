@@ -1,10 +1,18 @@
 """The item tower: an item is its content, plus what behaviour taught about it.
 
-The id part is a correction to the content, withheld at random in training (DropoutNet, Volkovs et al.,
-NeurIPS 2017), so that an item nobody has met yet is placed by its picture and words alone.
+An item has a place in two spaces. In the content space it lies by its looks and words, and so do queries. In
+the collaborative space it has two vectors, as in HOPE (Ou et al., KDD 2016): `source`, as it is read in a
+history, and `target`, as it is recommended after one: what follows a book is not what the book follows. The
+first is trained; the second is fitted in closed form (see `collaborative`) and its parameters stay as fitted.
+
+In both, the id part is a correction to what the content alone says, so that an item nobody has met yet is
+placed by its picture and words. Where it is trained it is withheld at random (DropoutNet, Volkovs et al.,
+NeurIPS 2017).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,30 +22,70 @@ from visrec_training.config import ModelConfig
 from visrec_training.vocabulary import UNKNOWN
 
 
-class WordBag(nn.Module):
-    """Tokens int64 [B, T] → one vector [B, dim], a mean weighted by how rare each token is; 0 without any."""
+class Items(NamedTuple):
+    """A catalogue as the scorer needs it."""
 
-    def __init__(self, rarity: Tensor, dim: int) -> None:
+    vectors: Tensor
+    """float [N, dim + collaborative_dim + 1]: what a query is compared with.
+
+    The first `dim` have length 1; then comes `target`; the last is how likely the item is for anybody.
+    """
+    sources: Tensor
+    """float [N, collaborative_dim]: how an item reads in a history."""
+
+
+def place_width(config: ModelConfig) -> int:
+    """Width of a place in the collaborative space: source, target and appeal, joined."""
+    return 2 * config.collaborative_dim + 1
+
+
+def place_items(content: Tensor, places: Tensor, config: ModelConfig) -> Items:
+    """Join what is trained, [N, dim], and what is fitted, [N, place_width]."""
+    sources, rest = places.split([config.collaborative_dim, config.collaborative_dim + 1], dim=-1)
+    return Items(torch.cat([content, rest], dim=-1), sources)
+
+
+class WordBag(nn.Module):
+    """Tokens int64 [B, T] → one vector [B, dim], a sum weighted by how rare each token is; 0 without any.
+
+    The weights of a text have length 1, as in TF-IDF.
+    """
+
+    rarity: Tensor
+
+    def __init__(self, config: ModelConfig, rarity: Tensor) -> None:
         """Build it.
 
         Args:
+            config: the model's shape.
             rarity: float [V + 1], the weight each token starts with.
-            dim: width of the vector.
         """
         super().__init__()
-        self.embedding = nn.Embedding(len(rarity), dim, padding_idx=UNKNOWN)
-        nn.init.normal_(self.embedding.weight, std=dim**-0.5)
+        self.embedding = nn.Embedding(len(rarity), config.dim, padding_idx=UNKNOWN)
+        nn.init.normal_(self.embedding.weight, std=config.dim**-0.5)
         self.weight = nn.Parameter(rarity.clone())
+        self.register_buffer("rarity", rarity)
+        self.places = nn.Embedding(len(rarity), place_width(config)).requires_grad_(False)
+        nn.init.zeros_(self.places.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Pool the tokens."""
-        known = (tokens != UNKNOWN).float()
-        weight = self.weight[tokens].abs() * known
+        shares = self._shares(self.weight.abs(), tokens)
         if self.training:  # the same sum for a ninth of the time, but ONNX has no such operator
-            pooled = F.embedding_bag(tokens, self.embedding.weight, per_sample_weights=weight, mode="sum")
-        else:
-            pooled = (weight.unsqueeze(1) @ self.embedding(tokens)).squeeze(1)
-        return pooled / weight.sum(1, keepdim=True).clamp_min(1e-6)
+            return F.embedding_bag(tokens, self.embedding.weight, per_sample_weights=shares, mode="sum")
+        return (shares.unsqueeze(1) @ self.embedding(tokens)).squeeze(1)
+
+    def place(self, tokens: Tensor) -> Tensor:
+        """Where words lie in the collaborative space, [B, place_width]."""
+        return (self.tf_idf(tokens).unsqueeze(1) @ self.places(tokens)).squeeze(1)
+
+    def tf_idf(self, tokens: Tensor) -> Tensor:
+        """How much each token counts for `place`, float [B, T]."""
+        return self._shares(self.rarity, tokens)
+
+    @staticmethod
+    def _shares(weight: Tensor, tokens: Tensor) -> Tensor:
+        return F.normalize(weight[tokens] * (tokens != UNKNOWN), dim=1)
 
 
 class PictureVector(nn.Module):
@@ -46,15 +94,23 @@ class PictureVector(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         """Build it."""
         super().__init__()
-        self.project = nn.Linear(config.aspects * config.aspect_dim, config.dim)
+        width = config.aspects * config.aspect_dim
+        self.project = nn.Linear(width, config.dim)
+        self.places = nn.Linear(width, place_width(config)).requires_grad_(False)
+        nn.init.zeros_(self.places.weight)
+        nn.init.zeros_(self.places.bias)
 
     def forward(self, aspects: Tensor, weights: Tensor) -> Tensor:
         """Blend the aspects."""
         return self.project((aspects * weights.unsqueeze(-1)).flatten(1))
 
+    def place(self, aspects: Tensor) -> Tensor:
+        """Where pictures lie in the collaborative space, [B, place_width]."""
+        return self.places(aspects.flatten(1))
+
 
 class ItemTower(nn.Module):
-    """Content and id → item vectors [N, dim] of length 1, and how likely each is for anybody, [N]."""
+    """Content and id → `Items`."""
 
     def __init__(self, config: ModelConfig, items: int, picture: PictureVector, words: WordBag) -> None:
         """Build it.
@@ -66,6 +122,7 @@ class ItemTower(nn.Module):
             words: shared with the query tower.
         """
         super().__init__()
+        self.config = config
         self.picture, self.words = picture, words
         self.mix = nn.Sequential(
             nn.Linear(2 * config.dim, 2 * config.dim),
@@ -76,20 +133,30 @@ class ItemTower(nn.Module):
         self.id = nn.Embedding(items, config.dim)
         nn.init.zeros_(self.id.weight)
         self.gate = nn.Linear(2 * config.dim, config.dim)
-        self.appeal = nn.Linear(config.dim, 1)
+        self.id_places = nn.Embedding(items, place_width(config)).requires_grad_(False)
+        nn.init.zeros_(self.id_places.weight)
 
-    def forward(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> tuple[Tensor, Tensor]:
-        """Make item vectors.
+    def forward(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Items:
+        """Make the catalogue.
 
         Args:
             aspects: float [N, M, d].
             tokens: int64 [N, T], the words of each item.
             has_id: bool [N]; False withholds the id part.
         """
+        content = self.content(aspects, tokens, has_id)
+        return place_items(content, self.places(aspects, tokens, has_id), self.config)
+
+    def content(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
+        """The trained part: vectors of length 1, [N, dim]. Arguments as for `forward`."""
         looks = self.picture(aspects, torch.ones_like(aspects[..., 0]))
         words = self.words(tokens)
         content = looks + words + self.mix(torch.cat([looks, words], dim=-1))
         taught = self.id.weight * has_id.unsqueeze(-1)
         gate = torch.sigmoid(self.gate(torch.cat([content, taught], dim=-1)))
-        item = content + 2 * gate * taught
-        return F.normalize(item, dim=-1), self.appeal(item).squeeze(-1)
+        return F.normalize(content + 2 * gate * taught, dim=-1)
+
+    def places(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
+        """The fitted part, [N, place_width]. Arguments as for `forward`."""
+        taught = self.id_places.weight * has_id.unsqueeze(-1)
+        return self.picture.place(aspects) + self.words.place(tokens) + taught

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +12,6 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import ItemTower, PictureVector, WordBag
 from visrec_training.query_tower import QueryTower
 from visrec_training.vocabulary import Vocabulary
-
-MAX_LOG_SCALE = math.log(100)
 
 
 class Model(nn.Module):
@@ -34,15 +30,9 @@ class Model(nn.Module):
         self.config = config
         self.encoder = encoder
         self.attention = Attention(config, encoder.dim)
-        picture, words = PictureVector(config), WordBag(torch.from_numpy(vocabulary.rarity), config.dim)
+        picture, words = PictureVector(config), WordBag(config, torch.from_numpy(vocabulary.rarity))
         self.item_tower = ItemTower(config, items, picture, words)
         self.query_tower = QueryTower(config, picture, words)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-
-    @property
-    def scale(self) -> Tensor:
-        """1 / τ, learned and bounded (as in CLIP, Radford et al., ICML 2021)."""
-        return self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
 
     @torch.no_grad()
     def fusion_scorer(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> FusionScorer:
@@ -54,8 +44,8 @@ class Model(nn.Module):
             has_id: bool [N], which items behaviour taught about.
         """
         self.eval()
-        vectors, appeal = self.item_tower(aspects, tokens, has_id)
-        return FusionScorer(self.query_tower, vectors, appeal, self.scale, self.config.top_k)
+        items = self.item_tower(aspects, tokens, has_id)
+        return FusionScorer(self.query_tower, items, self.config.top_k)
 
     @torch.no_grad()
     def aspects(self, reduced: Tensor) -> tuple[Tensor, Tensor]:

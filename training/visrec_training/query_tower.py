@@ -6,17 +6,48 @@ Any of the three may be missing. What the person did and typed decides which asp
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visrec_training.config import GRID, ModelConfig
 from visrec_training.item_tower import PictureVector, WordBag
 
+MAX_LOG_SCALE = math.log(100)
+# What the balance of a query's parts says, as logarithms; the last as log odds that a history is long.
+CONTENT, REGRESSION, SPECTRAL, POPULARITY, LONG = range(5)
+KNOWN = 1  # place in what the balance depends on: how much a request tells
+CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
+EVIDENCE = 0.8
+LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
+
+
+class History(NamedTuple):
+    """Histories, oldest item first."""
+
+    vectors: Tensor
+    """float [B, L, dim], the items' content vectors."""
+    sources: Tensor
+    """float [B, L, collaborative_dim]."""
+    present: Tensor
+    """bool [B, L]."""
+
+    @classmethod
+    def look_up(cls, vectors: Tensor, sources: Tensor, rows: Tensor, config: ModelConfig) -> History:
+        """Histories by row, int64 [B, L], -1 for no item, from `Items.vectors` and `Items.sources`."""
+        chosen = rows.clamp_min(0)
+        return cls(vectors[chosen][..., : config.dim], sources[chosen], rows >= 0)
+
 
 class HistoryEncoder(nn.Module):
-    """Item vectors [B, L, dim], oldest first, and which are there [B, L] → one vector [B, dim].
+    """`History` → what it says in each space: [B, dim] and [B, collaborative_dim]; 0 where it is empty.
 
-    Each head pools the history its own way: by what the items are, and by how long ago they were.
+    In the content space each head pools the items its own way: by what they are, and by how long ago they
+    were. In the collaborative space their sources are summed, as in an item-to-item model: there every item
+    of a history adds its evidence.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -25,27 +56,41 @@ class HistoryEncoder(nn.Module):
         heads, dim = config.history_heads, config.dim
         self.value = nn.Sequential(nn.Linear(dim, dim), nn.GELU())
         self.key = nn.Linear(dim, heads)
-        self.recency = nn.Parameter(torch.zeros(heads, config.history))
+        self.recency = nn.Parameter(torch.zeros(heads + 1, config.history))
         self.out = nn.Linear(heads * dim, dim)
+        self.evidence = nn.Parameter(
+            torch.tensor(EVIDENCE)
+        )  # a sum counts n ** (1 - evidence) times one item
 
-    def forward(self, items: Tensor, present: Tensor) -> Tensor:
-        """Pool histories; the vector is 0 where a history is empty."""
-        hidden = items + self.value(items)
+    def forward(self, history: History) -> tuple[Tensor, Tensor]:
+        """Pool histories."""
+        present = history.present
+        hidden = history.vectors + self.value(history.vectors)
         # 0 for the newest item, 1 for the one before it, …
         age = (present.sum(1, keepdim=True) - present.cumsum(1)).clamp_min(0).long()
-        scores = self.key(hidden).transpose(1, 2) + self.recency[:, age].transpose(0, 1)
+        recency = self.recency[:, age]  # heads + 1, B, L
+        scores = self.key(hidden).transpose(1, 2) + recency[:-1].transpose(0, 1)
         weights = scores.masked_fill(~present.unsqueeze(1), -1e4).softmax(dim=-1)
-        pooled = self.out((weights @ hidden).flatten(1))
-        return pooled * present.any(dim=1, keepdim=True)
+        pooled = self.out((weights @ hidden).flatten(1)) * present.any(dim=1, keepdim=True)
+
+        weight = 2 * recency[-1].sigmoid() * present
+        total = weight.sum(1, keepdim=True).clamp_min(1)
+        summed = (weight.unsqueeze(1) @ history.sources).squeeze(1) / total**self.evidence
+        return pooled, summed
 
 
 class QueryTower(nn.Module):
-    """Picture, history and words → query [B, dim] of length 1, and where it looked, [B, 7, 7]."""
+    """Picture, history and words → query [B, width of an item vector], and where it looked, [B, 7, 7].
+
+    The first `dim` of a query have length 1 / τ, with a learned and bounded τ as in CLIP (Radford et al.,
+    ICML 2021).
+    """
 
     def __init__(self, config: ModelConfig, picture: PictureVector, words: WordBag) -> None:
         """Build it; `picture` and `words` are shared with the item tower."""
         super().__init__()
         dim = config.dim
+        self.config = config
         self.picture, self.words = picture, words
         self.history = HistoryEncoder(config)
         self.interest = nn.Linear(2 * dim, config.aspects * config.aspect_dim)
@@ -57,34 +102,63 @@ class QueryTower(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(2 * dim, dim),
         )
+        self.balance = nn.Linear(3, 5)
+        with torch.no_grad():
+            self.balance.weight.zero_()
+            self.balance.bias.zero_()
+            self.balance.bias[CONTENT] = math.log(CONTENT_SCALE)
+            # who tells more of themselves is led less by what all choose, and less by the main tastes
+            self.balance.weight[POPULARITY, KNOWN] = -2
+            self.balance.weight[LONG, KNOWN] = 4
+
+    @torch.no_grad()
+    def expect(self, regression: float, spectral: float, even_history: float) -> None:
+        """Start from how far a history moves logits in each part, and the size at which both count alike."""
+        self.balance.bias[REGRESSION] = math.log(LOGIT_SPREAD / regression)
+        self.balance.bias[SPECTRAL] = math.log(LOGIT_SPREAD / spectral)
+        self.balance.bias[LONG] = -self.balance.weight[LONG, KNOWN] * math.log1p(even_history)
 
     def forward(
-        self, aspects: Tensor, maps: Tensor, items: Tensor, items_present: Tensor, tokens: Tensor
+        self, aspects: Tensor, maps: Tensor, history: History, tokens: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Make queries.
 
         Args:
             aspects: float [B, M, d]; all 0 where there is no picture.
             maps: float [B, M, 49]; all 0 where there is no picture.
-            items: float [B, L, dim], the history's item vectors.
-            items_present: bool [B, L].
+            history: of B people.
             tokens: int64 [B, T].
         """
         has_picture = maps.sum(dim=(1, 2)).gt(0).float().unsqueeze(-1)
-        has_history = items_present.any(dim=1, keepdim=True).float()
+        has_history = history.present.any(dim=1, keepdim=True).float()
         has_words = tokens.gt(0).any(dim=1, keepdim=True).float()
-        history, words = self.history(items, items_present), self.words(tokens)
+        pooled, summed = self.history(history)
+        words = self.words(tokens)
 
-        interest = self.interest(torch.cat([history, words], dim=-1)).view_as(aspects)
+        interest = self.interest(torch.cat([pooled, words], dim=-1)).view_as(aspects)
         scores = (interest * aspects).sum(-1) / aspects.shape[-1] ** 0.5 + self.prior
+        if not self.config.user_attention:
+            scores = torch.zeros_like(scores)
         weights = scores.softmax(dim=-1)
         attention = torch.einsum("bm,bmr->br", weights, maps).unflatten(1, (GRID, GRID))
         picture = self.picture(aspects, weights * aspects.shape[1]) * has_picture
 
-        present = torch.cat([picture, history, words, has_picture, has_history, has_words], dim=-1)
+        present = torch.cat([picture, pooled, words, has_picture, has_history, has_words], dim=-1)
         absent = 1 - present[:, -3:]
         shares = (self.gate(present) - 1e4 * absent).softmax(dim=-1) * (1 - absent)
         blend = (
-            shares[:, 0:1] * picture + shares[:, 1:2] * history + shares[:, 2:3] * words + self.mix(present)
+            shares[:, 0:1] * picture + shares[:, 1:2] * pooled + shares[:, 2:3] * words + self.mix(present)
         )
-        return nn.functional.normalize(blend, dim=-1), attention
+        width = self.config.collaborative_dim
+        looked_at, typed = self.picture.place(aspects)[:, :width], self.words.place(tokens)[:, :width]
+        collaborative = looked_at * has_picture + summed + typed
+        told = history.present.sum(1, keepdim=True) + has_picture + has_words
+        balance = self.balance(torch.cat([has_picture, told.log1p(), has_words], dim=-1))
+        long = balance[:, LONG:]
+        kinds = torch.cat([torch.zeros_like(long), F.logsigmoid(long), F.logsigmoid(-long), 0 * long], dim=-1)
+        weights = (balance[:, :LONG] + kinds).clamp(max=MAX_LOG_SCALE).exp().split(1, dim=-1)
+        widths = [self.config.regression_dim, self.config.spectral_dim]
+        regression, spectral = collaborative.split(widths, dim=-1)
+        parts = (F.normalize(blend, dim=-1), regression, spectral, torch.ones_like(long))
+        query = torch.cat([w * part for w, part in zip(weights, parts, strict=True)], dim=-1)
+        return query, attention

@@ -1,17 +1,19 @@
-"""Asking a model the queries of a split, with some of the modalities, and ranking the whole catalogue."""
+"""Asking a model the queries of a split, with some of the modalities, and ranking the catalogue."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from visrec_training.data import Rows
 from visrec_training.examples import pad_histories
 from visrec_training.fusion_scorer import FusionScorer
-from visrec_training.split import Queries
+from visrec_training.interactions import Rows
+from visrec_training.split import Section
 
 DEPTH, BATCH = 20, 512
 
@@ -32,43 +34,85 @@ class Modalities:
         return " + ".join(name for name, sent in named if sent) or "nothing"
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The best 20 items for each query of a section."""
+
+    rows: Rows
+    """int64 [n, 20], best first; -1 where fewer items are ranked."""
+    scores: npt.NDArray[np.float32]
+    """float32 [n, 20]: SCORE, the softmax over the whole catalogue; 0 beside -1."""
+
+
 @torch.inference_mode()
 def rank_catalogue(
     scorer: FusionScorer,
     aspects: Tensor,
     maps: Tensor,
-    queries: Queries,
+    section: Section,
     modalities: Modalities,
     tokens: Rows,
-) -> Rows:
-    """The best 20 items for each query, without the viewed item and the history: int64 [n, 20].
+) -> Ranking:
+    """Ask the queries of a section.
 
     Args:
         scorer: holds the catalogue.
         aspects: float [N, M, d], of the catalogue's pictures.
         maps: float [N, M, 49].
-        queries: n of them.
+        section: n queries, and the items that are ranked for them.
         modalities: what is sent.
         tokens: int64 [n, T], the words; used only if `modalities.words`.
     """
-    ranked = []
+    queries, rows, scores = section.queries, [], []
     device = scorer.item_vectors.device
     for start in range(0, len(queries), BATCH):
         chosen = slice(start, start + BATCH)
-        viewed = queries.viewed[chosen]
-        histories = queries.histories[chosen]
-        seen = [np.append(history, item) for history, item in zip(histories, viewed, strict=True)]
-        sent = seen if modalities.viewed_in_history else histories
-        history = pad_histories(sent, scorer.tower.history.recency.shape[1])
-        pictures = torch.from_numpy(viewed).to(device)
+        viewed, histories = queries.viewed[chosen], queries.histories[chosen]
+        if modalities.viewed_in_history:
+            histories = [np.append(each, item) for each, item in zip(histories, viewed, strict=True)]
+        history = pad_histories(histories, scorer.tower.history.recency.shape[1])
+        pictures = torch.from_numpy(viewed.clip(min=0)).to(device)
+        has_picture = torch.from_numpy((viewed >= 0) & modalities.picture).to(device).view(-1, 1, 1)
         logits, _ = scorer.logits(
-            aspects[pictures] * modalities.picture,
-            maps[pictures] * modalities.picture,
+            aspects[pictures] * has_picture,
+            maps[pictures] * has_picture,
             torch.from_numpy(history if modalities.history else np.full_like(history, -1)).to(device),
             torch.from_numpy(tokens[chosen] * modalities.words).to(device),
         )
-        logits = logits[:, : scorer.items]
-        for row, items in enumerate(seen):
-            logits[row, torch.from_numpy(items).to(device)] = -torch.inf
-        ranked.append(logits.topk(min(DEPTH, scorer.items), dim=-1).indices.cpu().numpy())
-    return np.concatenate(ranked) if ranked else np.zeros((0, DEPTH), dtype=np.int64)
+        probabilities = logits.softmax(dim=-1)[:, : scorer.items]
+        best = best_items(logits[:, : scorer.items], section, start)
+        rows.append(best.cpu().numpy())
+        scored = probabilities.gather(1, best.clamp_min(0)) * (best >= 0)
+        scores.append(scored.cpu().numpy())
+    if not rows:
+        return Ranking(np.zeros((0, DEPTH), dtype=np.int64), np.zeros((0, DEPTH), dtype=np.float32))
+    return Ranking(np.concatenate(rows), np.concatenate(scores))
+
+
+def rank_scores(scores: npt.NDArray[np.floating[Any]], section: Section) -> Rows:
+    """The best 20 items for each query of a section, int64 [n, 20], by scores of any origin, [n, N]."""
+    blocks = [
+        best_items(torch.from_numpy(np.ascontiguousarray(scores[start : start + BATCH])), section, start)
+        for start in range(0, len(scores), BATCH)
+    ]
+    return torch.cat(blocks).numpy() if blocks else np.zeros((0, DEPTH), dtype=np.int64)
+
+
+def best_items(values: Tensor, section: Section, start: int = 0) -> Tensor:
+    """The best 20 of what a section ranks.
+
+    Args:
+        values: float [n, N], for the section's queries `start`, `start` + 1, ….
+        section: says what is ranked, and what each query has seen.
+        start: the first query that `values` answers.
+
+    Returns:
+        int64 [n, 20], item rows, best first; -1 where fewer are ranked.
+    """
+    ranked = torch.from_numpy(section.ranked).to(values.device)
+    values = values.masked_fill(~ranked, -torch.inf)
+    for row, seen in enumerate(section.queries.seen[start : start + len(values)]):
+        values[row, torch.from_numpy(seen).to(values.device)] = -torch.inf
+    best, rows = values.topk(min(DEPTH, values.shape[1]), dim=-1)
+    rows = rows.masked_fill(best == -torch.inf, -1)
+    return torch.nn.functional.pad(rows, (0, DEPTH - rows.shape[1]), value=-1)

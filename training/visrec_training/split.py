@@ -1,34 +1,72 @@
-"""Which interactions are learned from, and which only measure: a temporal split, and held-out items.
+"""Which interactions are learned from, and which only measure.
 
-Of each user's sequence in time, the last item is the test target and the one before it the validation
-target. The person is taken to look at the item just before the target: its picture is the query's picture,
-and the history is what came before *that*. Items held out ("cold") leave the sequences with all their
-interactions, so that no training sees them.
+Where the data says so itself (a column `split`), that holds. Otherwise the split is temporal: of each user's
+sequence, the last item is the test target and the one before it the validation target. The person is taken
+to look at the item just before the target: its picture is the query's picture, and the history is what came
+before *that*. Items held out ("cold") leave the sequences with all their interactions, so that no training
+sees them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from visrec_training.data import Dataset, Rows
+from visrec_training.data import Dataset
+from visrec_training.interactions import COLD, TEST, TRAIN, VALID, Interactions, Rows
+
+Flags = npt.NDArray[np.bool_]
+NOTHING: Rows = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Queries:
     """Questions with known answers: n of them."""
 
+    users: Rows
+    """int64 [n]: who asks, a position in `Split.train`."""
     histories: list[Rows]
-    """Items before the viewed one, oldest first."""
+    """Items before the viewed one, oldest first where an order is known."""
     viewed: Rows
-    """int64 [n]: the item whose picture the person looks at."""
-    targets: Rows
-    """int64 [n]: the item they turned to next."""
+    """int64 [n]: the item whose picture the person looks at; -1 where they look at none."""
+    targets: list[Rows]
+    """The right answers, one or more a query."""
+    seen: list[Rows]
+    """Items that are no answer to this query, and are never ranked for it."""
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def with_recent(self, count: int, rng: np.random.Generator | None = None) -> Queries:
+        """The same questions by people of whom only `count` items are known.
+
+        Args:
+            count: how much of each history is left, 0 or more.
+            rng: draws what is left, where no order is known; else it is the newest.
+        """
+        if rng is None:
+            histories = [history[max(0, len(history) - count) :] for history in self.histories]
+        else:
+            histories = [rng.permutation(history)[:count] for history in self.histories]
+        return dataclasses.replace(self, histories=histories)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of what is measured: who asks, and which items are ranked for them."""
+
+    queries: Queries
+    ranked: Flags
+    """bool [N]; each query ranks these, less what it has seen."""
+
+    def first(self, count: int) -> Section:
+        """The first `count` of its queries."""
+        asked = self.queries
+        columns = (getattr(asked, field.name)[:count] for field in dataclasses.fields(asked))
+        return Section(Queries(*columns), self.ranked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +74,48 @@ class Split:
     """The parts of a data set."""
 
     train: list[Rows]
-    """Sequences to learn from, a user each, without cold items."""
+    """What each user liked and training may learn from, in time order if one is known; it may be empty."""
     valid: Queries
     test: Queries
     cold: Queries
     """Targets are cold items; viewed items and histories are warm."""
-    is_cold: npt.NDArray[np.bool_]
+    is_cold: Flags
     """bool [N]: items held out of training."""
+    candidates: Flags
+    """bool [N]: items that somebody liked in training."""
+    has_order: bool
+    """Whether sequences and histories are in the order of time."""
+    is_fixed: bool
+    """Whether the data says itself what each interaction is for: nobody looks at a picture then."""
 
     @property
     def warm_items(self) -> Rows:
         """Rows of the items that training may see, int64 [number of warm items]."""
         return np.flatnonzero(~self.is_cold)
+
+    @property
+    def validation(self) -> Section:
+        """What to choose by while training."""
+        return Section(self.valid, self._rankable())
+
+    def sections(self) -> dict[str, Section]:
+        """What a finished model is measured on.
+
+        `warm`: items that training saw. `cold alone`: new items, ranked among each other. `cold`: new items,
+        ranked among all. A fixed split ranks what somebody liked in training (and new items, in `cold`), as
+        is usual where ratings are split; a temporal one ranks the whole catalogue. Sections without queries
+        are left out.
+        """
+        rankable = self._rankable()
+        sections = {
+            "warm": Section(self.test, rankable),
+            "cold alone": Section(self.cold, self.is_cold),
+            "cold": Section(self.cold, rankable | self.is_cold),
+        }
+        return {name: section for name, section in sections.items() if len(section.queries)}
+
+    def _rankable(self) -> Flags:
+        return self.candidates if self.is_fixed else np.ones_like(self.candidates)
 
 
 MIN_SEQUENCE = 4
@@ -59,42 +127,114 @@ def split(dataset: Dataset, *, cold_share: float, seed: int) -> Split:
 
     Args:
         dataset: what is known; without interactions all queries are empty.
-        cold_share: share of items held out, 0 to 0.5.
+        cold_share: share of items held out, 0 to 0.5, where the data doesn't say itself what is cold.
         seed: decides which items are held out.
     """
-    count = len(dataset.catalogue)
-    is_cold = np.zeros(count, dtype=bool)
-    if dataset.interactions is None:
-        return Split([], _queries([]), _queries([]), _queries([]), is_cold)
+    count, interactions = len(dataset.catalogue), dataset.interactions
+    if interactions is None:
+        none, nobody = np.zeros(count, dtype=bool), _queries([])
+        return Split([], nobody, nobody, nobody, none, none, has_order=False, is_fixed=False)
+    if interactions.parts is not None:
+        return _fixed(interactions, interactions.parts, count)
     rng = np.random.default_rng(seed)
+    is_cold = np.zeros(count, dtype=bool)
     is_cold[rng.choice(count, size=round(cold_share * count), replace=False)] = True
+    return _temporal(interactions, is_cold)
+
+
+def _temporal(interactions: Interactions, is_cold: Flags) -> Split:
     train, valid, test, cold = [], [], [], []
-    for sequence in dataset.interactions.sequences():
+    for user, sequence in enumerate(interactions.by_user(interactions.liked)):
         warm = sequence[~is_cold[sequence]]
         long_enough = len(warm) >= MIN_SEQUENCE
         learned = warm[:-2] if long_enough else warm
         train.append(learned)
         if long_enough:
-            valid.append((warm[:-3], warm[-3], warm[-2]))
-            test.append((warm[:-2], warm[-2], warm[-1]))
-        cold.extend(_cold_queries(sequence, is_cold))
-    return Split(train, _queries(valid), _queries(test), _queries(cold), is_cold)
+            valid.append(_next(user, warm[:-1]))
+            test.append(_next(user, warm))
+        cold.extend(_cold_queries(user, sequence, is_cold))
+    return Split(
+        train,
+        _queries(valid),
+        _queries(test),
+        _queries(cold),
+        is_cold,
+        _flags(train, len(is_cold)),
+        has_order=True,
+        is_fixed=False,
+    )
 
 
-def _cold_queries(sequence: Rows, is_cold: npt.NDArray[np.bool_]) -> list[tuple[Rows, int, int]]:
+@dataclass(frozen=True, slots=True)
+class _Query:
+    user: int
+    history: Rows
+    viewed: int
+    targets: Rows
+    seen: Rows
+
+
+def _queries(asked: list[_Query]) -> Queries:
+    return Queries(
+        users=np.asarray([query.user for query in asked], dtype=np.int64),
+        histories=[query.history for query in asked],
+        viewed=np.asarray([query.viewed for query in asked], dtype=np.int64),
+        targets=[query.targets for query in asked],
+        seen=[query.seen for query in asked],
+    )
+
+
+def _next(user: int, sequence: Rows) -> _Query:
+    """Looking at the last item but one: which comes next?"""
+    return _Query(user, sequence[:-2], int(sequence[-2]), sequence[-1:], sequence[:-1])
+
+
+def _cold_queries(user: int, sequence: Rows, is_cold: Flags) -> list[_Query]:
     """A query for each cold item that follows at least two warm ones."""
     queries = []
     for position in np.flatnonzero(is_cold[sequence]):
         before = sequence[:position]
         before = before[~is_cold[before]]
         if len(before) >= 2:
-            queries.append((before[:-1], int(before[-1]), int(sequence[position])))
+            queries.append(_next(user, np.append(before, sequence[position])))
     return queries
 
 
-def _queries(triples: list[tuple[Rows, int, int]]) -> Queries:
-    return Queries(
-        histories=[history for history, _, _ in triples],
-        viewed=np.asarray([viewed for _, viewed, _ in triples], dtype=np.int64),
-        targets=np.asarray([target for _, _, target in triples], dtype=np.int64),
+def _fixed(interactions: Interactions, parts: npt.NDArray[np.int8], count: int) -> Split:
+    """The data's own split: a history is what a user liked of `train`.
+
+    What they met before, liked or not, is not ranked: `train` when validating, and `valid` too when testing.
+    """
+    liked = interactions.liked
+    train = interactions.by_user(liked & (parts == TRAIN))
+    candidates = _flags(train, count)
+    is_cold = np.zeros(count, dtype=bool)
+    is_cold[interactions.items[parts == COLD]] = True
+    met_first = interactions.by_user(parts == TRAIN)
+    met = interactions.by_user((parts == TRAIN) | (parts == VALID))
+
+    def ask(part: int, seen: list[Rows], ranked: Flags) -> Queries:
+        """A query for each user with something to find; what training can't know is no right answer."""
+        asked = []
+        for user, found in enumerate(interactions.by_user(liked & (parts == part))):
+            targets = np.setdiff1d(found[ranked[found]], seen[user])
+            # a new item is found by what somebody liked before
+            if len(targets) and (part != COLD or len(train[user])):
+                asked.append(_Query(user, train[user], -1, targets, seen[user]))
+        return _queries(asked)
+
+    return Split(
+        train,
+        ask(VALID, met_first, candidates),
+        ask(TEST, met, candidates),
+        ask(COLD, met, is_cold),
+        is_cold,
+        candidates,
+        has_order=interactions.has_order,
+        is_fixed=True,
     )
+
+
+def _flags(sequences: list[Rows], count: int) -> Flags:
+    """Which of `count` items stand in any of the sequences: bool [count]."""
+    return np.bincount(np.concatenate([*sequences, NOTHING]), minlength=count) > 0

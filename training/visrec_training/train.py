@@ -19,19 +19,19 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from visrec_training.checkpoint import Checkpoint
+from visrec_training.collaborative import fit_places, learn_places
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError
-from visrec_training.examples import Batch, Examples, QueryWords, sequences_without_behaviour
-from visrec_training.metrics import ranking_metrics
+from visrec_training.examples import AnyItem, Batch, NextItem, QueryWords, sequences_without_behaviour
+from visrec_training.item_tower import Items, place_items
 from visrec_training.model import Model
 from visrec_training.prepare import Prepared, reduce_regions
+from visrec_training.query_tower import History
 from visrec_training.regions import load_pictures
-from visrec_training.retrieval import Modalities, rank_catalogue
-from visrec_training.split import Queries
+from visrec_training.validation import Validation
 from visrec_training.vocabulary import Vocabulary
 
-VALIDATED = (Modalities(history=True), Modalities(picture=True), Modalities(picture=True, history=True))
 FIT_SAMPLE = 100_000
 
 
@@ -79,7 +79,8 @@ class Trainer:
         self.query_words = QueryWords(catalogue, self.vocabulary, model_config.words)
         self.has_behaviour = any(len(sequence) >= 2 for sequence in split.train)
         sequences = split.train if self.has_behaviour else sequences_without_behaviour(catalogue, config.seed)
-        self.examples = Examples(sequences, self.query_words, model_config.history)
+        kind = NextItem if config.predict == "next" else AnyItem
+        self.examples = kind(sequences, self.query_words, model_config.history)
         # what nobody met is no negative: it is neither held against an item nor taught to its id part
         met = np.zeros(len(catalogue), dtype=bool)
         met[np.concatenate(sequences)] = True
@@ -89,8 +90,14 @@ class Trainer:
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
         self._fit_attention()
         self.reduced = reduce_regions(self.model.attention.reduce, prepared.regions, device)
+        self.learned = None
+        if self.has_behaviour:
+            tower = self.model.item_tower
+            self.learned = learn_places(sequences, tower.words, self.tokens, model_config, config)
+            self.model.query_tower.expect(*self.learned.spreads, config.even_history)
         self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
         self.optimizer, self.schedule = self._optimizer()
+        self.validation = Validation(split, catalogue, has_behaviour=self.has_behaviour, seed=config.seed + 1)
         self.progress = Progress()
 
     def resume(self, path: Path) -> None:
@@ -121,19 +128,29 @@ class Trainer:
     def run(self) -> Progress:
         """Train until the last epoch, or until validation stops getting better."""
         with SummaryWriter(str(self.out / "tensorboard")) as board:
+            self._look()
+            if not self.progress.epoch and self.has_behaviour:
+                self.progress.best = self._score(-math.inf)
+                self._checkpoint(figures_only=True).save(self.out / "best.pt")
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 loss = self._epoch()
-                score = self._validate(loss)
+                self._look()
+                score = self._score(-loss)
                 self.progress.epoch += 1
                 self.progress.history.append({"loss": loss, "ndcg@10": score})
                 board.add_scalar("loss", loss, self.progress.epoch)
                 board.add_scalar("valid/ndcg@10", score, self.progress.epoch)
-                board.add_scalar("scale", self.model.scale.item(), self.progress.epoch)
                 if score > self.progress.best:
                     self.progress.best, self.progress.best_epoch = score, self.progress.epoch
                     self._checkpoint(figures_only=True).save(self.out / "best.pt")
                 self._checkpoint(figures_only=False).save(self.out / "last.pt")
         return self.progress
+
+    def _score(self, otherwise: float) -> float:
+        """Validation NDCG@10, or `otherwise` where there is nothing to ask."""
+        scorer = self.model.fusion_scorer(self.aspects, self.tokens, self.has_id)
+        score = self.validation.score(scorer, self.aspects, self.maps)
+        return otherwise if score is None else score
 
     def _is_stale(self) -> bool:
         return self.progress.epoch - self.progress.best_epoch >= self.config.patience
@@ -149,7 +166,12 @@ class Trainer:
         config = self.config
         backbone = {id(parameter) for parameter in self.finetuned}
         trained = [p for p in self.model.parameters() if p.requires_grad and id(p) not in backbone]
-        groups: list[dict[str, Any]] = [{"params": trained, "lr": config.learning_rate}]
+        balance = {id(parameter) for parameter in self.model.query_tower.balance.parameters()}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in trained if id(p) not in balance], "lr": config.learning_rate},
+            # logarithms, which have far to go
+            {"params": self.model.query_tower.balance.parameters(), "lr": 5 * config.learning_rate},
+        ]
         if self.finetuned:  # pretrained weights are moved gently
             groups.append({"params": self.finetuned, "lr": config.learning_rate / 20})
         optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
@@ -166,7 +188,6 @@ class Trainer:
     def _epoch(self) -> float:
         epoch = self.progress.epoch
         torch.manual_seed(self.config.seed * 10_007 + epoch)
-        self.aspects, self.maps = self.model.aspects(self.reduced)
         self.model.train()
         losses = []
         steps = math.ceil(len(self.examples) / self.config.batch)
@@ -189,25 +210,37 @@ class Trainer:
             self._encode_again()
         return float(np.mean(losses))
 
+    @torch.no_grad()
+    def _look(self) -> None:
+        """Look at the whole catalogue with the attention as it is now, and place items by what is seen."""
+        self.aspects, self.maps = self.model.aspects(self.reduced)
+        tower = self.model.item_tower
+        if self.learned:
+            fit_places(tower, self.learned, self.aspects, self.tokens, self.config)
+        self.places = tower.places(self.aspects, self.tokens, self.has_id)
+
     def _loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of softmax(query · items / τ) over all items that training may see."""
         model = self.model
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             aspects, maps = self._attend()
             kept = torch.rand(len(self.has_id), device=self.device) >= self.config.id_dropout
-            vectors, appeal = model.item_tower(aspects, self.tokens, self.has_id & kept)
+            content = model.item_tower.content(aspects, self.tokens, self.has_id & kept)
+            items = place_items(content, self.places, model.config)
             has_picture = (batch.pictures >= 0).view(-1, 1, 1)
             pictures = batch.pictures.clamp_min(0)
             query, _ = model.query_tower(
                 aspects[pictures] * has_picture,
                 maps[pictures] * has_picture,
-                vectors[batch.history.clamp_min(0)],
-                batch.history >= 0,
+                History.look_up(items.vectors, items.sources, batch.history, model.config),
                 batch.tokens,
             )
         # outside autocast: half precision can't tell the best items apart
-        logits = model.scale * (query.float() @ vectors.float().T) + appeal.float()
-        return F.cross_entropy(logits.masked_fill(~self.met, -1e9), batch.targets)
+        logits = query.float() @ items.vectors.float().T
+        logits = logits.masked_fill(~self.met, -1e9)
+        is_target = batch.targets >= 0
+        likely = F.log_softmax(logits, dim=1).gather(1, batch.targets.clamp_min(0))
+        return -((likely * is_target).sum(1) / is_target.sum(1)).mean()
 
     def _attend(self) -> tuple[Tensor, Tensor]:
         """Aspects and maps of the whole catalogue; some pictures, drawn at random, are looked at anew.
@@ -245,35 +278,10 @@ class Trainer:
         for start in tqdm(range(0, len(images), 32), desc="encoding pictures anew", leave=False):
             self.reduced[start : start + 32] = self._encode(images[start : start + 32])
 
-    def _validate(self, loss: float) -> float:
-        """Mean NDCG@10 over the modalities that behaviour can judge; -loss where there is nothing to ask."""
-        queries, modalities = self._validation()
-        if not len(queries):
-            return -loss
-        aspects, maps = self.model.aspects(self.reduced)
-        scorer = self.model.fusion_scorer(aspects, self.tokens, self.has_id)
-        tokens = np.zeros((len(queries), self.model.config.words), dtype=np.int64)
-        scores = [
-            ranking_metrics(rank_catalogue(scorer, aspects, maps, queries, sent, tokens), queries.targets)
-            for sent in modalities
-        ]
-        return float(np.mean([score["ndcg@10"] for score in scores]))
-
-    def _validation(self) -> tuple[Queries, tuple[Modalities, ...]]:
-        """The validation queries; without behaviour, each picture asks for another of its category."""
-        split = self.prepared.split
-        if self.has_behaviour:
-            return split.valid, VALIDATED
-        pairs = sequences_without_behaviour(self.prepared.dataset.catalogue, self.config.seed + 1, each=1)
-        kept = [pair for pair in pairs if pair[0] != pair[1]]
-        viewed, targets = np.asarray(kept, dtype=np.int64).reshape(-1, 2).T
-        empty = np.zeros(0, dtype=np.int64)
-        return Queries([empty] * len(kept), viewed, targets), (Modalities(picture=True),)
-
     def _checkpoint(self, *, figures_only: bool) -> Checkpoint:
-        aspects, _ = self.model.aspects(self.reduced)
-        scorer = self.model.fusion_scorer(aspects, self.tokens, self.has_id)
-        items = scorer.items
+        self.model.eval()
+        with torch.no_grad():
+            items = self.model.item_tower(self.aspects, self.tokens, self.has_id)
         progress = dataclasses.asdict(self.progress)
         if not figures_only:
             progress["optimizer"] = self.optimizer.state_dict()
@@ -285,8 +293,7 @@ class Trainer:
             item_ids=self.prepared.dataset.catalogue.item_ids,
             data_digest=self.data_digest,
             state={name: value.detach().cpu() for name, value in self.model.state_dict().items()},
-            item_vectors=scorer.item_vectors[:items].cpu(),
-            appeal=scorer.appeal[:items].cpu(),
+            items=Items(*(each.cpu() for each in items)),
             progress=progress,
         )
 

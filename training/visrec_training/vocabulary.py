@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visrec_client.words import token_ids
-from visrec_training.data import Rows
+from visrec_training.interactions import Rows
 
 UNKNOWN = 0
 """Row of padding and of tokens that no training item has; it counts for nothing."""

@@ -1,0 +1,132 @@
+"""`python -m benchmarks.quality`: convert MovieLens, train and measure everything, and report it.
+
+python -m benchmarks.quality convert --source ml-1m --posters posters --out data/ml-1m
+python -m benchmarks.quality run --data data/ml-small --data data/ml-1m
+python -m benchmarks.quality report --page build/quality/report.html --data data/ml-small --data data/ml-1m
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality import ROOT, cornac_baselines, report
+from benchmarks.quality.convert import convert
+from benchmarks.quality.run import Plan, first_seeds, run
+from benchmarks.quality.visrec_run import VARIANTS, prepared_for
+
+from visrec_client.errors import VisrecError
+from visrec_training.files import write_text
+from visrec_training.train_cli import DEFAULT_CACHE
+
+RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
+WORK = Path("build/quality")
+MARKED = re.compile(r"(<!-- quality -->\n).*?(<!-- /quality -->)", re.DOTALL)
+
+
+def main(words: list[str]) -> int:
+    """Do what is asked; 1 with one line on stderr where it can't be done."""
+    args = _parser().parse_args(words)
+    try:
+        args.run(args)
+    except VisrecError as error:
+        print(f"quality: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks.quality", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+
+    converted = commands.add_parser("convert", help="MovieLens and posters to a data folder")
+    converted.add_argument("--source", type=Path, required=True, help="unpacked ml-latest-small or ml-1m")
+    converted.add_argument("--posters", type=Path, required=True, help="holds <movieId>.jpg")
+    converted.add_argument("--out", type=Path, required=True, help="gets the data folder's tables")
+    converted.add_argument("--seed", type=int, default=0, help="decides the split")
+    converted.set_defaults(run=_convert)
+
+    ran = commands.add_parser("run", help="train and measure; goes on where it was stopped")
+    _add_plan(ran)
+    ran.set_defaults(run=_run)
+
+    reported = commands.add_parser("report", help="tables for the docs, and a page to look at")
+    _add_plan(reported)
+    reported.add_argument("--docs", type=Path, metavar="FILE", help="Markdown that holds <!-- quality -->")
+    reported.add_argument("--page", type=Path, metavar="FILE", help="HTML; with --data, with examples")
+    reported.set_defaults(run=_report)
+    return parser
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, action="append", default=[], help="a data folder with a split")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the results file")
+    parser.add_argument("--work", type=Path, default=WORK, help="keeps what is trained and measured")
+    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="keeps what the encoder saw")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of what is trained from a seed")
+    parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument(
+        "--cornac", type=Path, default=cornac_baselines.DEFAULT_PYTHON, help="python of Cornac's environment"
+    )
+    parser.add_argument("--no-cornac", action="store_true", help="leave BPR and VBPR out")
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    cornac = None if args.no_cornac else args.cornac
+    return Plan(args.data, args.work, args.cache, args.seeds, cornac, tuple(args.variants))
+
+
+def _convert(args: argparse.Namespace) -> None:
+    items, interactions = convert(args.source, args.posters, args.out, args.seed)
+    print(f"{items:,} items and {interactions:,} interactions: {args.out}")
+
+
+def _run(args: argparse.Namespace) -> None:
+    if not args.data:
+        raise VisrecError("nothing to measure: give --data FOLDER")
+    results = run(_plan(args), args.out)
+    print(report.markdown(results))
+    print(f"written: {args.out}")
+
+
+def _report(args: argparse.Namespace) -> None:
+    if args.page:
+        report.refuse_in_repository(args.page)
+    results = _read(args.out)
+    if args.docs:
+        _fill_in(args.docs, report.markdown(results))
+    if args.page:
+        plan = _plan(args)
+        examples = {
+            data.name: report.example_rankings(prepared_for(data, args.cache), first_seeds(plan, data))
+            for data in plan.data
+        }
+        write_text(args.page, report.page(results, examples))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise VisrecError(f"can't read results from {path}: {error}") from error
+
+
+def _fill_in(path: Path, block: str) -> None:
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise VisrecError(f"can't read {path}: {error.strerror}") from error
+    if not MARKED.search(text):
+        raise VisrecError(f"{path} has no <!-- quality --> … <!-- /quality --> to fill in")
+    write_text(path, MARKED.sub(lambda found: f"{found[1]}\n{block}\n{found[2]}", text))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,180 @@
+"""What the results say, for people: Markdown for the docs, and a page with charts and example rankings."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.quality import ROOT
+from benchmarks.quality.charts import bars
+from benchmarks.quality.measure import EXAMPLES, Measured, asked
+from PIL import Image
+
+from visrec_client.errors import VisrecError
+from visrec_training.data import Catalogue
+from visrec_training.interactions import Rows
+from visrec_training.prepare import Prepared
+
+COLUMNS = ("ndcg@10", "recall@20")
+TABLES = {
+    "Items that training saw": ("warm",),
+    "New items": ("cold alone", "cold"),
+    "New people": ("nothing", "history-1", "history-3", "history-5"),
+}
+ROW_NAMES = {
+    "warm": "",
+    "cold alone": "among each other, ",
+    "cold": "among all, ",
+    "nothing": "nobody known, ",
+    "history-1": "1 item known, ",
+    "history-3": "3 items, ",
+    "history-5": "5 items, ",
+}
+BESIDES = ("beyond accuracy", "calibration", "cost")
+THUMBNAIL = 96
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .2rem .7rem; text-align: right }
+td:first-child, th:first-child { text-align: left } tr:nth-child(even) { background: #f4f5f6 }
+.scroll { overflow-x: auto } figure { margin: 1rem 0 } svg { max-width: 100%; height: auto }
+.row { display: flex; gap: 4px; overflow-x: auto; align-items: center }
+.row b { flex: 0 0 9rem; font-weight: 500 } .row img { height: 96px; border: 3px solid transparent }
+.row img.right { border-color: #76b900 }
+"""
+
+Set = dict[str, dict[str, Any]]
+Table = list[list[str]]
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The section for the docs: per set, a table a question."""
+    lines = [f"Measured on {results['machine']}, commit {results['commit']}.", ""]
+    for name, models in results["sets"].items():
+        lines += [f"### {name}", ""]
+        for title, table in tables(models).items():
+            head, *rows = table
+            lines += [f"**{title}**", "", _line(head), _line(["---"] * len(head)), *map(_line, rows), ""]
+    return "\n".join(lines)
+
+
+def tables(models: Set) -> dict[str, Table]:
+    """The tables of a set, as text, the heads first; a row a model that has anything to say."""
+    made: dict[str, Table] = {}
+    for title, rows in TABLES.items():
+        head = ["model", *(f"{ROW_NAMES[row]}{column}" for row in rows for column in COLUMNS)]
+        body = [
+            [model, *(_figure(figures, row, column) for row in rows for column in COLUMNS)]
+            for model, figures in models.items()
+            if any(row in figures for row in rows)
+        ]
+        if body:
+            made[title] = [head, *body]
+    for title in BESIDES:
+        columns = list(dict.fromkeys(c for figures in models.values() for c in figures.get(title, {})))
+        body = [
+            [model, *(f"{figures[title][column]:.3g}" for column in columns)]
+            for model, figures in models.items()
+            if title in figures
+        ]
+        if body:
+            made[title.capitalize()] = [["model", *columns], *body]
+    return made
+
+
+def page(results: dict[str, Any], examples: dict[str, str]) -> str:
+    """The HTML page; `examples` are `example_rankings` by set."""
+    parts = [f"<p>{html.escape(results['machine'])}, commit {html.escape(results['commit'])}.</p>"]
+    for name, models in results["sets"].items():
+        parts.append(f"<h2>{html.escape(name)}</h2>")
+        for row in ROW_NAMES:
+            known = {model: figures[row]["ndcg@10"] for model, figures in models.items() if row in figures}
+            if known:
+                parts.append(f"<figure>{bars(f'{name}, {row}: NDCG@10', known)}</figure>")
+        for title, table in tables(models).items():
+            parts.append(f"<h3>{html.escape(title)}</h3>{_html(table)}")
+        parts.append(examples.get(name, ""))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Recommendation quality</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+        "<h1>Recommendation quality</h1><p>Bars are means; whiskers hold the mean in 95% of bootstrap samples"
+        f" over users; dots are seeds.</p>{''.join(parts)}</html>\n"
+    )
+
+
+def example_rankings(prepared: Prepared, measured: dict[str, Measured]) -> str:
+    """HTML of what a few people liked and what each model answers them; right answers have a border.
+
+    The pictures are inside, made small. They belong to whoever made them: keep the page to yourself.
+    """
+    parts, catalogue = ["<h3>Examples</h3>"], prepared.dataset.catalogue
+    for row, section in asked(prepared.split).items():
+        if row not in ("warm", "cold alone"):
+            continue
+        queries = section.queries
+        for number in range(min(EXAMPLES, len(queries))):
+            parts.append(f"<h4>{html.escape(row)}, person {int(queries.users[number])}</h4>")
+            recent, right = queries.histories[number][-10:], queries.targets[number]
+            parts.append(_pictures("liked", recent, np.zeros(0, dtype=np.int64), catalogue))
+            parts += [
+                _pictures(model, each.examples[row][number], right, catalogue)
+                for model, each in measured.items()
+                if row in each.examples
+            ]
+    return "".join(parts)
+
+
+def refuse_in_repository(path: Path) -> None:
+    """Keep pages with other people's pictures out of what is committed.
+
+    Raises:
+        VisrecError: the path is inside the repository, outside build/.
+    """
+    path = path.resolve()
+    if path.is_relative_to(ROOT) and not path.is_relative_to(ROOT / "build"):
+        raise VisrecError(
+            f"{path} would put pictures that aren't ours into the repository: write under build/"
+        )
+
+
+def _figure(figures: dict[str, Any], row: str, column: str) -> str:
+    if row not in figures:
+        return "-"
+    value = figures[row][column]
+    spread = f" ± {np.std(value['seeds'], ddof=1):.4f}" if len(value["seeds"]) > 1 else ""
+    return f"{value['mean']:.4f}{spread}"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _html(table: Table) -> str:
+    head, *rows = (
+        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+        for tag, cells in zip(["th", *["td"] * (len(table) - 1)], table, strict=True)
+    )
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _pictures(name: str, rows: Rows, right: Rows, catalogue: Catalogue) -> str:
+    shown = "".join(
+        f'<img class="{"right" if row in right else ""}" alt="{html.escape(catalogue.titles[row])}"'
+        f' src="{_thumbnail(catalogue.images[row])}">'
+        for row in rows.tolist()
+        if row >= 0
+    )
+    return f'<div class="row"><b>{html.escape(name)}</b>{shown}</div>'
+
+
+def _thumbnail(path: Path) -> str:
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((2 * THUMBNAIL, THUMBNAIL))
+    written = io.BytesIO()
+    small.save(written, "JPEG", quality=70)
+    return f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}"

@@ -1,0 +1,186 @@
+"""Trains and measures everything on every set; goes on where an earlier run stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmarks.quality import ROOT, baselines, cornac_baselines, visrec_run
+from benchmarks.quality.baselines import Baseline, Centroid, ItemToItem, Popularity
+from benchmarks.quality.measure import Measured, asked, measure
+from benchmarks.quality.summary import summarise
+from benchmarks.quality.visrec_run import SETTINGS, VARIANTS, Overrides, prepared_for, served, train_visrec
+from tqdm import tqdm
+
+import visrec_training
+from visrec_training.errors import DataError
+from visrec_training.files import write_text
+from visrec_training.interactions import Rows
+from visrec_training.prepare import Prepared
+from visrec_training.retrieval import Modalities, rank_scores
+from visrec_training.split import Section
+
+NEW_ITEMS = ("cold alone", "cold")
+KNOWN_PEOPLE = ("warm", *NEW_ITEMS)
+MEASURED = "measured.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One model, trained once on one set."""
+
+    model: str
+    seed: int
+    folder: Path
+    """Its own; named by data, options and source too, so that what was measured with others doesn't count."""
+    run: Callable[[Path], Measured]
+    """Trains, in the folder if it needs one, and measures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run."""
+
+    data: list[Path]
+    work: Path
+    """Keeps checkpoints and what is measured."""
+    cache: Path
+    """Keeps what the encoder saw."""
+    seeds: int
+    cornac: Path | None
+    """Python of Cornac's environment; None to leave BPR and VBPR out."""
+    variants: tuple[str, ...]
+    """Of `VARIANTS`."""
+
+
+def run(plan: Plan, out: Path) -> dict[str, Any]:
+    """Do what isn't done yet, and write the results, whole or not at all.
+
+    Raises:
+        VisrecError: a folder holds no data with a split, or a training failed.
+    """
+    if plan.cornac:
+        cornac_baselines.check(plan.cornac)
+    sets: dict[str, Any] = {}
+    for data in plan.data:
+        tasks = list(_tasks(plan, data))
+        models: dict[str, list[Measured]] = {}
+        with tqdm(tasks, desc=data.name, unit="model") as progress:
+            for task in progress:
+                progress.set_postfix_str(f"{task.model}, seed {task.seed}")
+                path = task.folder / MEASURED
+                if not path.is_file():
+                    task.run(task.folder).save(path)
+                models.setdefault(task.model, []).append(Measured.load(path))
+        sets[data.name] = {model: summarise(seeds) for model, seeds in models.items()}
+    results = {"machine": machine(), "commit": commit(), "sets": sets}
+    write_text(out, json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def first_seeds(plan: Plan, data: Path) -> dict[str, Measured]:
+    """What was measured of each model with its first seed, so far."""
+    first = {task.model: task for task in _tasks(plan, data) if task.seed == 0}
+    paths = {model: task.folder / MEASURED for model, task in first.items()}
+    return {model: Measured.load(path) for model, path in paths.items() if path.is_file()}
+
+
+def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
+    whole = prepared_for(data, plan.cache)
+    if not whole.split.is_fixed:
+        raise DataError(f"the interactions in {data} have no column split, which all models must share")
+    rows = asked(whole.split)
+    tables = [path for name in ("items", "interactions") for path in sorted(data.glob(f"{name}.*"))]
+
+    def task(
+        model: str, seed: int, options: object, measured: Callable[[Path], Measured], module: ModuleType
+    ) -> Task:
+        sources = [
+            *tables,
+            *sorted(Path(visrec_training.__path__[0]).glob("*.py")),
+            Path(module.__file__ or ""),
+        ]
+        sha = hashlib.sha256(repr(options).encode())
+        for path in sources:
+            sha.update(path.read_bytes())
+        plain = model.replace(" ", "-").replace(",", "")
+        return Task(model, seed, plan.work / data.name / f"{plain}-{seed}-{sha.hexdigest()[:12]}", measured)
+
+    def baseline(fit: Callable[[], Baseline], known: tuple[str, ...]) -> Callable[[Path], Measured]:
+        return partial(_baseline, fit, whole, {name: rows[name] for name in known if name in rows})
+
+    for model, options, fit, known in _closed_forms(whole):
+        yield task(model, 0, options, baseline(fit, known), baselines)
+    if plan.cornac:
+        for model, options in cornac_baselines.OPTIONS.items():
+            known = KNOWN_PEOPLE if model == "VBPR" else ("warm",)
+            for seed in range(plan.seeds):
+                fit = partial(cornac_baselines.train, model, whole, seed, plan.cornac)
+                yield task(model, seed, options, baseline(fit, known), cornac_baselines)
+    for variant in plan.variants:
+        overrides = VARIANTS[variant].on_top_of(SETTINGS.get(data.name, Overrides()))
+        for seed in range(plan.seeds):
+            measured = partial(_visrec, whole, rows, data, plan.cache, seed, overrides)
+            yield task(variant, seed, overrides, measured, visrec_run)
+
+
+def _closed_forms(
+    prepared: Prepared,
+) -> Iterator[tuple[str, object, Callable[[], Baseline], tuple[str, ...]]]:
+    """Name, options, how to fit it, and the rows that it can say something about."""
+    split = prepared.split
+    people = tuple(name for name in asked(split) if name not in NEW_ITEMS)
+    yield "Popularity", (), partial(Popularity.fit, split), people
+    # the numbers were chosen on validation parts
+    yield "ItemKNN", 200, partial(ItemToItem.item_knn, split, 200), people
+    yield "EASE", 500, partial(ItemToItem.ease, split, 500), people
+    for name, words, pictures in (("words", 1.0, 0.0), ("pictures", 0.0, 1.0), ("both", 1.0, 0.25)):
+        fit = partial(Centroid.fit, prepared, words=words, pictures=pictures)
+        yield f"Centroid of {name}", (words, pictures), fit, KNOWN_PEOPLE
+
+
+def _baseline(fit: Callable[[], Baseline], prepared: Prepared, rows: dict[str, Section], _: Path) -> Measured:
+    fitted = fit()
+
+    def rank(section: Section) -> Rows:
+        return rank_scores(fitted.scores(section.queries), section)
+
+    return measure(rank, prepared, rows)
+
+
+def _visrec(
+    whole: Prepared,
+    rows: dict[str, Section],
+    data: Path,
+    cache: Path,
+    seed: int,
+    overrides: Overrides,
+    folder: Path,
+) -> Measured:
+    checkpoint, cost = train_visrec(data, cache, seed, folder, overrides)
+    model = served(checkpoint, data, cache, overrides)
+    measured = measure(lambda section: model.rank(section, Modalities(history=True)), whole, rows)
+    measured.besides["cost"] = {"seconds": cost.seconds, "peak GB": cost.peak_gb}
+    return measured
+
+
+def machine() -> str:
+    """The processor and the number of its cores that this machine has."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} cores of {names[0] if names else platform.machine()}, no GPU"
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603
+    return done.stdout.strip()

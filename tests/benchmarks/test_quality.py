@@ -1,0 +1,111 @@
+"""`python -m benchmarks.quality`: from a data folder to a results file, tables and a page."""
+
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks.quality import ROOT, run
+from benchmarks.quality.__main__ import main
+from benchmarks.quality.visrec_run import VARIANTS, Overrides
+
+VARIANT = "visrec, uniform attention"
+
+
+@pytest.fixture(scope="module")
+def words(split_shop, cache, tmp_path_factory):
+    """What every call gets; a variant's training is short, and real."""
+    work = tmp_path_factory.mktemp("work")
+    options = ("--data", split_shop, "--cache", cache, "--work", work, "--out", work / "quality.json")
+    return [str(word) for word in (*options, "--no-cornac", "--seeds", 2, "--variants", "visrec", VARIANT)]
+
+
+@pytest.fixture(scope="module")
+def results(words):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "SETTINGS", {"shop": Overrides(train={"epochs": 1})})
+        assert main(["run", *words]) == 0
+    return json.loads(Path(words[words.index("--out") + 1]).read_text())
+
+
+def test_each_model_is_measured_with_every_seed(results):
+    models = results["sets"]["shop"]
+    assert {"Popularity", "ItemKNN", "EASE", "Centroid of both", "visrec", VARIANT} <= set(models)
+    for row in ("warm", "cold", "cold alone", "nothing", "history-3"):
+        figure = models["visrec"][row]["ndcg@10"]
+        assert len(figure["seeds"]) == 2
+        assert figure["low"] <= figure["mean"] <= figure["high"]
+        assert figure["mean"] == pytest.approx(sum(figure["seeds"]) / 2)
+    assert len(models["EASE"]["warm"]["recall@20"]["seeds"]) == 1, "nothing in it is drawn"
+    assert models["visrec"]["cost"]["peak GB"] > 0.1
+    assert results["commit"]
+    assert "cores" in results["machine"]
+
+
+def test_a_baseline_says_nothing_of_what_it_cannot_know(results):
+    models = results["sets"]["shop"]
+    assert "cold" not in models["EASE"]
+    assert "history-3" in models["EASE"]
+    assert "cold" in models["Centroid of words"]
+
+
+def test_what_is_done_is_not_done_again(results, words, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(run, "SETTINGS", {"shop": Overrides(train={"epochs": 1})})
+    monkeypatch.setattr(run, "train_visrec", refuse)
+    assert main(["run", *words]) == 0
+    again = json.loads(Path(words[words.index("--out") + 1]).read_text())
+    assert again["sets"] == results["sets"]
+
+
+def test_the_docs_and_the_page_are_made_from_the_results(results, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "SETTINGS", {"shop": Overrides(train={"epochs": 1})})
+    docs, page = tmp_path / "README.md", tmp_path / "page.html"
+    docs.write_text("before\n<!-- quality -->\nold\n<!-- /quality -->\nafter\n")
+    assert main(["report", *words, "--docs", str(docs), "--page", str(page)]) == 0
+    text = docs.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    mean = results["sets"]["shop"]["EASE"]["warm"]["ndcg@10"]["mean"]
+    assert f"| EASE | {mean:.4f} |" in text
+    shown = page.read_text()
+    assert shown.count("<svg") == 7
+    assert "data:image/jpeg;base64," in shown
+    assert "EASE" in shown
+
+
+def test_a_page_with_pictures_is_kept_out_of_the_repository(words, capsys):
+    assert main(["report", *words, "--page", str(ROOT / "docs" / "page.html")]) == 1
+    assert "write under build/" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["run"], "give --data"),
+        (["report", "--out", "nowhere.json"], "nowhere.json"),
+        (["run", "--data", "nowhere", "--no-cornac"], "no data folder at nowhere"),
+        (["run", "--data", "nowhere", "--cornac", "no/bin/python"], "no python at no/bin/python"),
+    ],
+)
+def test_errors_are_one_line(capsys, asked, said):
+    assert main(asked) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_data_without_a_split_is_refused(small_shop, cache, capsys):
+    assert main(["run", "--data", str(small_shop), "--cache", str(cache), "--no-cornac"]) == 1
+    assert "no column split" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_comes_on_top_of_the_settings_of_a_set(name):
+    base = Overrides(model={"history": 200}, train={"epochs": 7})
+    both = VARIANTS[name].on_top_of(base)
+    assert both.model["history"] == 200
+    assert both.train["epochs"] == 7
+    assert both.without == VARIANTS[name].without

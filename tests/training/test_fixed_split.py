@@ -1,0 +1,45 @@
+"""`visrec train` and `visrec evaluate` where the data brings its own split, with and without times."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+ROWS = {"nothing", "history", "history-1", "history-3", "history-5", "popularity", "random"}
+
+
+def with_split(shop, folder, *, timed):
+    """The shop, with a tenth of the items cold and a fifth of what is left valid or test."""
+    shop = shutil.copytree(shop, folder)
+    done = pq.read_table(shop / "interactions.parquet")
+    ids = np.asarray(done["item_id"].to_pylist())
+    rng = np.random.default_rng(0)
+    names = np.unique(ids)
+    cold = np.isin(ids, rng.choice(names, len(names) // 10, replace=False))
+    parts = np.where(cold, "cold", rng.choice(["train", "valid", "test"], len(ids), p=[0.8, 0.1, 0.1]))
+    done = done.append_column("split", pa.array(parts.tolist()))
+    done = done.append_column("liked", pa.array((rng.random(len(ids)) < 0.8).astype(int)))
+    pq.write_table(done if timed else done.drop_columns("timestamp"), shop / "interactions.parquet")
+    return shop
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_evaluation_follows_the_split_of_the_data(small_shop, cache, visrec, tmp_path, capsys, timed):
+    shop = with_split(small_shop, tmp_path / "shop", timed=timed)
+    words = ("--data", shop, "--cache", cache)
+    assert visrec("train", *words, "--out", tmp_path, "--epochs", 4) == 0
+    measured = ("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", tmp_path / "figures.json")
+    assert visrec(*measured) == 0
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert set(report["warm"]) == set(report["cold alone"]) == set(report["cold"]) == ROWS
+    assert report["warm"]["history"]["ndcg@10"] > report["warm"]["random"]["ndcg@10"]
+    assert report["cold alone"]["history"]["recall@20"] > report["cold"]["history"]["recall@20"]
+    assert report["cold"]["popularity"]["recall@20"] == 0, "nobody has met a new item"
+    assert 0 < report["beyond accuracy"]["history"]["coverage"] <= 1
+    assert 0 <= report["calibration"]["history"]["expected calibration error"] < 1
+    assert "history-3" in capsys.readouterr().out
+    assert visrec(*measured) == 0
+    assert json.loads((tmp_path / "figures.json").read_text()) == report, "short histories are drawn by seed"

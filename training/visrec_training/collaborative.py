@@ -1,0 +1,170 @@
+"""The collaborative space in closed form: where items lie by who chose them together.
+
+How much one item of a history speaks for another is EASE's ridge regression (Steck, WWW 2019), with words
+that two items share counted beside the people they share (Jeunen et al., Closed-Form Models for Collaborative
+Filtering with Side-Information, RecSys 2020). It needs to know much of a person; where a history is short,
+the main directions of a normalised co-occurrence do better, a low-pass filter on the graph of people and
+items (GF-CF, Shen et al., CIKM 2021). A truncated SVD takes each of the two matrices apart into what an item
+says (`source`) and what is said about it (`target`), and a ridge regression from content to both places the
+items that nobody met.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from visrec_training.config import ModelConfig, TrainConfig
+from visrec_training.interactions import Rows
+from visrec_training.item_tower import ItemTower, WordBag
+from visrec_training.query_tower import EVIDENCE
+
+MOST_ITEMS = 20_000  # the most met ones; more would need a matrix of over 3 GB
+OVERSAMPLING, ITERATIONS = 32, 6  # of the randomised SVD
+AUDIENCE_POWER = 0.4  # 0.5 is a cosine; less favours what many chose
+APPEAL_POWER = 0.5  # of the softmax of a new visitor, before training
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What behaviour says about the items that people met, n of them."""
+
+    rows: Tensor
+    """int64 [n], their rows in the catalogue."""
+    places: Tensor
+    """float64 [n, place_width]: source, target and appeal."""
+    spreads: tuple[float, float]
+    """How far histories of them move logits in the two parts: the mean over people of the deviation over
+    items."""
+
+
+def learn_places(
+    sequences: Sequence[Rows], words: WordBag, tokens: Tensor, model: ModelConfig, config: TrainConfig
+) -> Learned:
+    """Place the items that people met.
+
+    Args:
+        sequences: items by person; at least one is not empty.
+        words: weighs the tokens.
+        tokens: int64 [N, T], the words of each item.
+        model: says how wide the two parts are.
+        config: the regressions' strengths.
+    """
+    counts = np.bincount(np.concatenate(sequences), minlength=len(tokens))
+    met = np.sort(np.argsort(-counts, kind="stable")[: min(MOST_ITEMS, np.count_nonzero(counts))])
+    features = _word_features(words, tokens[met])
+    shared_words = _gram(features)
+    people = _people(sequences, met, len(tokens)).to(tokens.device)
+    similarity = ease(people.T @ people + config.similarity_words * shared_words, config.similarity_ridge)
+    parts = [
+        factorise(similarity, model.regression_dim),
+        factorise(taste(people), model.spectral_dim),
+    ]
+    told = people / people.sum(1, keepdim=True).clamp_min(1) ** EVIDENCE
+    first, second = (float(((told @ source) @ target.T).std(1).mean()) for source, target in parts)
+    sources, targets = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
+    log_counts = torch.from_numpy(np.log(counts[met])).to(tokens.device)
+    appeal = APPEAL_POWER * (log_counts - log_counts.mean())
+    places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
+    return Learned(torch.from_numpy(met).to(tokens.device), places, (first, second))
+
+
+@torch.no_grad()
+def fit_places(
+    tower: ItemTower, learned: Learned, aspects: Tensor, tokens: Tensor, config: TrainConfig
+) -> None:
+    """Fit the tower's collaborative parameters: content predicts places, ids say by how much it errs.
+
+    Args:
+        tower: gets the parameters.
+        learned: what is to be predicted.
+        aspects: float [N, M, d], what the attention sees in the catalogue's pictures now.
+        tokens: int64 [N, T].
+        config: the regression's strength.
+    """
+    words = _word_features(tower.words, tokens[learned.rows])
+    looks = aspects.flatten(1).double()[learned.rows]
+    mean = looks.mean(0)
+    scale = config.picture_share / (looks - mean).norm(dim=1).mean().clamp_min(1e-9)
+    looks = (looks - mean) * scale
+    kernel = _gram(words) + looks @ looks.T
+    offset = learned.places.mean(0)
+    ridge = config.content_ridge * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+    duals = torch.cholesky_solve(learned.places - offset, torch.linalg.cholesky(kernel + ridge))
+    by_looks = scale * (looks.T @ duals).T
+    tower.words.places.weight.copy_(words.t() @ duals)
+    tower.picture.places.weight.copy_(by_looks)
+    tower.picture.places.bias.copy_(offset - by_looks @ mean)
+    tower.id_places.weight[learned.rows] = (learned.places - kernel @ duals - offset).float()
+
+
+def ease(gram: Tensor, ridge: float) -> Tensor:
+    """Item-to-item weights [n, n] that predict each item from the others; the diagonal is 0.
+
+    Args:
+        gram: float64 [n, n], how often two items occur together.
+        ridge: λ.
+    """
+    gram = gram.clone()
+    gram.diagonal().add_(ridge)
+    precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    weights = precision / -precision.diagonal()
+    weights.diagonal().zero_()
+    return weights
+
+
+def taste(people: Tensor) -> Tensor:
+    """How alike the audiences of two items are, [n, n]; who chose much says less about each.
+
+    Args:
+        people: float64 [people, n] of 0 and 1.
+    """
+    shares = people / people.sum(1, keepdim=True).clamp_min(1).sqrt()
+    gram = shares.T @ shares
+    audience = gram.diagonal() ** AUDIENCE_POWER
+    return gram / audience / audience.unsqueeze(1)
+
+
+def factorise(similarity: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """`source` and `target`, [n, rank] each, of spread 1, whose products are nearest to a similarity's."""
+    width = min(len(similarity), rank + OVERSAMPLING)
+    left, values, right = torch.svd_lowrank(similarity, q=width, niter=ITERATIONS)
+    root = values[:rank].sqrt()
+    source, target = left[:, :rank] * root, right[:, :rank] * root
+    missing = (0, max(0, rank - len(root)))
+    # of a size that steps of training change slowly; how much they count is said elsewhere
+    return F.pad(source / source.std(), missing), F.pad(target / target.std(), missing)
+
+
+def _people(sequences: Sequence[Rows], met: Rows, items: int) -> Tensor:
+    """Who chose what: float64 [people, n] of 0 and 1."""
+    place = np.full(items, -1)
+    place[met] = np.arange(len(met))
+    people = torch.zeros(len(sequences), len(met), dtype=torch.float64)
+    for row, sequence in enumerate(sequences):
+        chosen = place[sequence]
+        people[row, torch.from_numpy(chosen[chosen >= 0])] = 1
+    return people
+
+
+def _word_features(words: WordBag, tokens: Tensor) -> Tensor:
+    """TF-IDF, sparse float64 [n, V + 1]."""
+    rows = torch.arange(len(tokens), device=tokens.device).unsqueeze(1).expand_as(tokens)
+    indices = torch.stack([rows.flatten(), tokens.flatten()])
+    size = (len(tokens), len(words.rarity))
+    return torch.sparse_coo_tensor(
+        indices, words.tf_idf(tokens).double().flatten(), size, check_invariants=True
+    ).coalesce()
+
+
+def _gram(features: Tensor) -> Tensor:
+    """Products of all rows of a sparse matrix, dense [n, n]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sparse times sparse is said to be in beta
+        return torch.sparse.mm(features, features.t()).to_dense()
