@@ -1,0 +1,185 @@
+"""The command: measures what is not yet measured, then writes what follows from all of it."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality_figures import machine
+from benchmarks.serving import results
+from benchmarks.serving.peers.registry import PEERS, Peer, install
+from benchmarks.serving.runs import Settings, run_client, run_peer, run_visrec
+from PIL import Image
+from tqdm import tqdm
+
+from visrec_bench.errors import BenchError
+from visrec_bench.requests import draw_moments
+from visrec_client.errors import VisrecError
+from visrec_client.picture import load_picture
+from visrec_training.data import Dataset, read_dataset
+from visrec_training.files import make_folder, write_text
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
+JPEG_QUALITY = 95
+
+
+def main() -> int:
+    """Run the command line."""
+    args = _arguments()
+    try:
+        _run(args)
+    except VisrecError as error:
+        print(f"benchmarks.serving: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="data folder for requests")
+    parser.add_argument(
+        "--repository",
+        action="append",
+        required=True,
+        metavar="NAME=FOLDER",
+        help="an exported model repository, named backbone-precision, such as lite0-fp32; may be repeated."
+        " The first is what peers are compared with",
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="the first one's checkpoint, for FastAPI + PyTorch"
+    )
+    parser.add_argument(
+        "--peers", default=",".join(peer.name for peer in PEERS), metavar="NAME[,NAME...]", help="'' for none"
+    )
+    parser.add_argument("--repeats", type=int, default=3, metavar="N")
+    parser.add_argument("--seconds", type=float, default=6.0, metavar="S", help="how long a load is measured")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/serving"), metavar="FOLDER", help="keeps what was measured"
+    )
+    return parser.parse_args()
+
+
+def _run(args: argparse.Namespace) -> None:
+    repositories = {name: Path(path) for name, _, path in (word.partition("=") for word in args.repository)}
+    main_name, main_repository = next(iter(repositories.items()))
+    peers = _peers(args.peers.split(","), args.checkpoint)
+    make_folder(args.work)
+    settings = Settings(dataset=read_dataset(args.data), work=args.work, seconds=args.seconds)
+    jpegs = jpeg_requests(settings.dataset, settings.requests)
+    measures: dict[str, Callable[[int], dict[str, Any]]] = {
+        name: partial(run_visrec, repository, settings) for name, repository in repositories.items()
+    }
+    if peers:
+        measures[results.CLIENT] = partial(run_client, main_repository, jpegs, settings)
+    for peer in peers:
+        environment = _environment(peer, main_repository, args, settings)
+        bodies = [_body(peer, request) for request in jpegs]
+        measures[peer.name] = partial(run_peer, peer, environment, bodies, settings)
+    # all of them, then all again: what disturbs the machine for a while must not fall on one alone
+    parts = [(name, repeat) for repeat in range(args.repeats) for name in measures]
+    for name, repeat in tqdm(parts, "runs"):
+        path = args.work / f"{name}-{repeat}.json"
+        if not path.is_file():
+            write_text(path, json.dumps(measures[name](repeat)))
+    runs = {
+        name: [
+            json.loads((args.work / f"{name}-{repeat}.json").read_text()) for repeat in range(args.repeats)
+        ]
+        for name in measures
+    }
+    _write(runs, main_name, repositories)
+
+
+def _write(runs: results.Runs, main_name: str, repositories: dict[str, Path]) -> None:
+    summary = results.summarise(runs, _int8_quality(repositories), main_name)
+    # the scale of the catalogue is another command's part of this file
+    earlier = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    found = {"machine": machine(), "commit": _commit(), **summary}
+    found |= {"catalogue": earlier.get("catalogue"), "runs": runs}
+    write_text(RESULTS, results.as_json(found))
+    results.write_chart(runs, RESULTS.with_name("serving"))
+    results.write_block(ROOT / "docs" / "performance.md", results.block(found, runs))
+    print(results.table(runs))
+    for ratio, value in sorted(found["ratios"].items()):
+        print(f"{ratio}: {value:.2f}")
+
+
+def jpeg_requests(dataset: Dataset, count: int) -> list[dict[str, Any]]:
+    """Real requests as peers get them: the same for all, and in every run.
+
+    Returns:
+        `bytes`, a JPEG of 224 x 224; `history`, ids; `text`, words.
+    """
+    catalogue = dataset.catalogue
+    requests = []
+    for before, target in draw_moments(dataset, count, seed=0):
+        file = io.BytesIO()
+        Image.fromarray(load_picture(catalogue.images[before[-1]])).save(file, "JPEG", quality=JPEG_QUALITY)
+        history = [catalogue.item_ids[row] for row in before[:-1]]
+        requests.append({"bytes": file.getvalue(), "history": history, "text": catalogue.titles[target]})
+    return requests
+
+
+def _body(peer: Peer, request: dict[str, Any]) -> bytes:
+    image = base64.b64encode(request["bytes"]).decode()
+    message = {"image": image, "history": request["history"], "text": request["text"]}
+    return json.dumps({"requests": [message]} if peer.many else message).encode()
+
+
+def _peers(names: Sequence[str], checkpoint: Path | None) -> list[Peer]:
+    known = {peer.name: peer for peer in PEERS}
+    if strange := [name for name in names if name and name not in known]:
+        raise BenchError(f"no peer {', '.join(strange)}: there are {', '.join(known)}")
+    if "fastapi-torch" in names and checkpoint is None:
+        raise BenchError("fastapi-torch runs the checkpoint: give it with --checkpoint")
+    return [known[name] for name in names if name]
+
+
+def _environment(
+    peer: Peer, repository: Path, args: argparse.Namespace, settings: Settings
+) -> dict[str, str]:
+    folders = [
+        str(ROOT),
+        os.environ.get("PYTHONPATH", ""),
+        str(install(peer, args.work / "peers").absolute()),
+    ]
+    return {
+        "PYTHONPATH": ":".join(folder for folder in folders if folder),
+        "PEER_REPOSITORY": str(repository.absolute()),
+        "PEER_CHECKPOINT": str(args.checkpoint.absolute()) if args.checkpoint else "",
+        "PEER_WORKERS": str(settings.cores),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _int8_quality(repositories: dict[str, Path]) -> dict[str, Any] | None:
+    """What the export of the first INT8 repository measured against FP32; None where there is none."""
+    for name, repository in repositories.items():
+        reports = sorted(repository.glob("release-*.json"), key=lambda path: path.stat().st_mtime)
+        if name.endswith("-int8") and reports:
+            figures = json.loads(reports[-1].read_text())["against FP32"]
+            return {
+                "repository": name,
+                "ndcg@10_change": figures["ndcg@10"]["change"],
+                "top10_overlap": figures["top 10 overlap"],
+            }
+    return None
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main())
