@@ -16,8 +16,8 @@ from visrec_bench.errors import BenchError
 from visrec_client.picture import load_picture
 from visrec_client.words import token_tensor
 from visrec_training.data import Dataset
-from visrec_training.interactions import Rows
 from visrec_training.files import write_text
+from visrec_training.interactions import Rows
 
 MAX_WORDS = 3
 Tensor: TypeAlias = npt.NDArray[Any]
