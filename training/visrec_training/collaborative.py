@@ -37,6 +37,8 @@ class Learned:
 
     rows: Tensor
     """int64 [n], their rows in the catalogue."""
+    words: Tensor
+    """Sparse float64 [n, V + 1], their words by TF-IDF."""
     places: Tensor
     """float64 [n, place_width]: source, target and appeal."""
     spreads: tuple[float, float]
@@ -59,7 +61,7 @@ def learn_places(
     counts = np.bincount(np.concatenate(sequences), minlength=len(tokens))
     met = np.sort(np.argsort(-counts, kind="stable")[: min(MOST_ITEMS, np.count_nonzero(counts))])
     features = _word_features(words, tokens[met])
-    shared_words = _gram(features)
+    shared_words = gram(features)
     people = _people(sequences, met, len(tokens)).to(tokens.device)
     similarity = ease(people.T @ people + config.similarity_words * shared_words, config.similarity_ridge)
     parts = [
@@ -72,33 +74,29 @@ def learn_places(
     log_counts = torch.from_numpy(np.log(counts[met])).to(tokens.device)
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
     places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
-    return Learned(torch.from_numpy(met).to(tokens.device), places, (first, second))
+    return Learned(torch.from_numpy(met).to(tokens.device), features, places, (first, second))
 
 
 @torch.no_grad()
-def fit_places(
-    tower: ItemTower, learned: Learned, aspects: Tensor, tokens: Tensor, config: TrainConfig
-) -> None:
+def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: TrainConfig) -> None:
     """Fit the tower's collaborative parameters: content predicts places, ids say by how much it errs.
 
     Args:
         tower: gets the parameters.
         learned: what is to be predicted.
         aspects: float [N, M, d], what the attention sees in the catalogue's pictures now.
-        tokens: int64 [N, T].
         config: the regression's strength.
     """
-    words = _word_features(tower.words, tokens[learned.rows])
     looks = aspects.flatten(1).double()[learned.rows]
     mean = looks.mean(0)
     scale = config.picture_share / (looks - mean).norm(dim=1).mean().clamp_min(1e-9)
     looks = (looks - mean) * scale
-    kernel = _gram(words) + looks @ looks.T
+    kernel = gram(learned.words) + looks @ looks.T
     offset = learned.places.mean(0)
     ridge = config.content_ridge * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
     duals = torch.cholesky_solve(learned.places - offset, torch.linalg.cholesky(kernel + ridge))
     by_looks = scale * (looks.T @ duals).T
-    tower.words.places.weight.copy_(words.t() @ duals)
+    tower.words.places.weight.copy_(learned.words.t() @ duals)
     tower.picture.places.weight.copy_(by_looks)
     tower.picture.places.bias.copy_(offset - by_looks @ mean)
     tower.id_places.weight[learned.rows] = (learned.places - kernel @ duals - offset).float()
@@ -163,7 +161,7 @@ def _word_features(words: WordBag, tokens: Tensor) -> Tensor:
     ).coalesce()
 
 
-def _gram(features: Tensor) -> Tensor:
+def gram(features: Tensor) -> Tensor:
     """Products of all rows of a sparse matrix, dense [n, n]."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sparse times sparse is said to be in beta

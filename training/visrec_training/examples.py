@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,7 +77,26 @@ class QueryWords:
         return drawn
 
 
-class NextItem:
+class Examples(ABC):
+    """What training asks, a batch at a time."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    def batches(self, config: TrainConfig, epoch: int) -> Iterator[Batch]:
+        """All examples once, in an order and with modalities that seed and epoch decide."""
+        rng = np.random.default_rng([config.seed, epoch])
+        order = rng.permutation(len(self))
+        for start in range(0, len(order), config.batch):
+            yield self._batch(order[start : start + config.batch], config, rng)
+
+    @abstractmethod
+    def _batch(self, chosen: Rows, config: TrainConfig, rng: np.random.Generator) -> Batch:
+        """The examples at `chosen`, int64 [B]."""
+
+
+class NextItem(Examples):
     """An example for each interaction but a person's first: what came before it asks for it."""
 
     def __init__(self, sequences: list[Rows], query_words: QueryWords, history: int) -> None:
@@ -99,13 +119,6 @@ class NextItem:
 
     def __len__(self) -> int:
         return len(self._positions)
-
-    def batches(self, config: TrainConfig, epoch: int) -> Iterator[Batch]:
-        """All examples once, in an order and with modalities that seed and epoch decide."""
-        rng = np.random.default_rng([config.seed, epoch])
-        order = rng.permutation(len(self))
-        for start in range(0, len(order), config.batch):
-            yield self._batch(order[start : start + config.batch], config, rng)
 
     def _batch(self, chosen: Rows, config: TrainConfig, rng: np.random.Generator) -> Batch:
         positions, starts = self._positions[chosen], self._starts[chosen]
@@ -132,7 +145,7 @@ class NextItem:
         return np.where(inside, self._flat[np.minimum(places, len(self._flat) - 1)], -1)
 
 
-class AnyItem:
+class AnyItem(Examples):
     """An example for each person: some of what they liked asks for all the rest.
 
     So learns a denoising autoencoder over sets (Liang et al., Variational Autoencoders for Collaborative
@@ -146,13 +159,6 @@ class AnyItem:
 
     def __len__(self) -> int:
         return len(self._sequences)
-
-    def batches(self, config: TrainConfig, epoch: int) -> Iterator[Batch]:
-        """All people once, in an order and with modalities that seed and epoch decide."""
-        rng = np.random.default_rng([config.seed, epoch])
-        order = rng.permutation(len(self))
-        for start in range(0, len(order), config.batch):
-            yield self._batch(order[start : start + config.batch], config, rng)
 
     def _batch(self, chosen: Rows, config: TrainConfig, rng: np.random.Generator) -> Batch:
         pictures, histories, targets = [], [], []

@@ -33,16 +33,15 @@ class Items(NamedTuple):
     sources: Tensor
     """float [N, collaborative_dim]: how an item reads in a history."""
 
+    def with_content(self, content: Tensor) -> Items:
+        """The same places in the collaborative space, with other content vectors, [N, dim]."""
+        places = self.vectors[:, content.shape[1] :]
+        return self._replace(vectors=torch.cat([content, places], dim=-1))
+
 
 def place_width(config: ModelConfig) -> int:
     """Width of a place in the collaborative space: source, target and appeal, joined."""
     return 2 * config.collaborative_dim + 1
-
-
-def place_items(content: Tensor, places: Tensor, config: ModelConfig) -> Items:
-    """Join what is trained, [N, dim], and what is fitted, [N, place_width]."""
-    sources, rest = places.split([config.collaborative_dim, config.collaborative_dim + 1], dim=-1)
-    return Items(torch.cat([content, rest], dim=-1), sources)
 
 
 class WordBag(nn.Module):
@@ -144,8 +143,9 @@ class ItemTower(nn.Module):
             tokens: int64 [N, T], the words of each item.
             has_id: bool [N]; False withholds the id part.
         """
-        content = self.content(aspects, tokens, has_id)
-        return place_items(content, self.places(aspects, tokens, has_id), self.config)
+        content, places = self.content(aspects, tokens, has_id), self._places(aspects, tokens, has_id)
+        width = self.config.collaborative_dim
+        return Items(torch.cat([content, places[:, width:]], dim=-1), places[:, :width])
 
     def content(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
         """The trained part: vectors of length 1, [N, dim]. Arguments as for `forward`."""
@@ -156,7 +156,7 @@ class ItemTower(nn.Module):
         gate = torch.sigmoid(self.gate(torch.cat([content, taught], dim=-1)))
         return F.normalize(content + 2 * gate * taught, dim=-1)
 
-    def places(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
+    def _places(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
         """The fitted part, [N, place_width]. Arguments as for `forward`."""
         taught = self.id_places.weight * has_id.unsqueeze(-1)
         return self.picture.place(aspects) + self.words.place(tokens) + taught

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from visrec_training.attention import Attention
 from visrec_training.config import ModelConfig
 from visrec_training.encoder import Encoder
-from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import ItemTower, PictureVector, WordBag
 from visrec_training.query_tower import QueryTower
 from visrec_training.vocabulary import Vocabulary
@@ -33,19 +32,6 @@ class Model(nn.Module):
         picture, words = PictureVector(config), WordBag(config, torch.from_numpy(vocabulary.rarity))
         self.item_tower = ItemTower(config, items, picture, words)
         self.query_tower = QueryTower(config, picture, words)
-
-    @torch.no_grad()
-    def fusion_scorer(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> FusionScorer:
-        """Freeze the catalogue as it is now.
-
-        Args:
-            aspects: float [N, M, d], what the attention sees in the catalogue's pictures.
-            tokens: int64 [N, T], its words.
-            has_id: bool [N], which items behaviour taught about.
-        """
-        self.eval()
-        items = self.item_tower(aspects, tokens, has_id)
-        return FusionScorer(self.query_tower, items, self.config.top_k)
 
     @torch.no_grad()
     def aspects(self, reduced: Tensor) -> tuple[Tensor, Tensor]:

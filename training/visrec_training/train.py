@@ -24,7 +24,8 @@ from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError
 from visrec_training.examples import AnyItem, Batch, NextItem, QueryWords, sequences_without_behaviour
-from visrec_training.item_tower import Items, place_items
+from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.prepare import Prepared, reduce_regions
 from visrec_training.query_tower import History
@@ -148,7 +149,7 @@ class Trainer:
 
     def _score(self, otherwise: float) -> float:
         """Validation NDCG@10, or `otherwise` where there is nothing to ask."""
-        scorer = self.model.fusion_scorer(self.aspects, self.tokens, self.has_id)
+        scorer = FusionScorer(self.model.query_tower, self.items, self.model.config.top_k).eval()
         score = self.validation.score(scorer, self.aspects, self.maps)
         return otherwise if score is None else score
 
@@ -216,8 +217,8 @@ class Trainer:
         self.aspects, self.maps = self.model.aspects(self.reduced)
         tower = self.model.item_tower
         if self.learned:
-            fit_places(tower, self.learned, self.aspects, self.tokens, self.config)
-        self.places = tower.places(self.aspects, self.tokens, self.has_id)
+            fit_places(tower, self.learned, self.aspects, self.config)
+        self.items = tower(self.aspects, self.tokens, self.has_id)
 
     def _loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of softmax(query · items / τ) over all items that training may see."""
@@ -226,7 +227,7 @@ class Trainer:
             aspects, maps = self._attend()
             kept = torch.rand(len(self.has_id), device=self.device) >= self.config.id_dropout
             content = model.item_tower.content(aspects, self.tokens, self.has_id & kept)
-            items = place_items(content, self.places, model.config)
+            items = self.items.with_content(content)
             has_picture = (batch.pictures >= 0).view(-1, 1, 1)
             pictures = batch.pictures.clamp_min(0)
             query, _ = model.query_tower(
@@ -279,9 +280,6 @@ class Trainer:
             self.reduced[start : start + 32] = self._encode(images[start : start + 32])
 
     def _checkpoint(self, *, figures_only: bool) -> Checkpoint:
-        self.model.eval()
-        with torch.no_grad():
-            items = self.model.item_tower(self.aspects, self.tokens, self.has_id)
         progress = dataclasses.asdict(self.progress)
         if not figures_only:
             progress["optimizer"] = self.optimizer.state_dict()
@@ -293,7 +291,7 @@ class Trainer:
             item_ids=self.prepared.dataset.catalogue.item_ids,
             data_digest=self.data_digest,
             state={name: value.detach().cpu() for name, value in self.model.state_dict().items()},
-            items=Items(*(each.cpu() for each in items)),
+            items=Items(*(each.cpu() for each in self.items)),
             progress=progress,
         )
 
