@@ -15,6 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from visrec_client.errors import VisrecError
+from visrec_training.files import write_text
+
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("ndcg@10", "recall@20", "mrr@10")
 
@@ -22,19 +25,9 @@ COLUMNS = ("ndcg@10", "recall@20", "mrr@10")
 def main(evaluation: Path) -> None:
     """Read an evaluation and rewrite what is made from it."""
     report = json.loads(evaluation.read_text())
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    figures = {"machine": machine(), "commit": commit, **report}
+    figures = {"machine": machine(), "commit": commit(), **report}
     (ROOT / "benchmarks" / "results" / "demo.json").write_text(json.dumps(figures, indent=2) + "\n")
-    readme = ROOT / "README.md"
-    marked = r"(<!-- figures -->\n).*?(<!-- /figures -->)"
-    text = re.sub(marked, lambda m: m[1] + block(figures) + m[2], readme.read_text(), flags=re.DOTALL)
-    readme.write_text(text)
+    fill_in(ROOT / "README.md", "figures", block(figures))
 
 
 def machine() -> str:
@@ -42,6 +35,28 @@ def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return f"{len(names)} cores of {names[0] if names else platform.machine()}, no GPU"
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+
+
+def fill_in(document: Path, mark: str, text: str) -> None:
+    """Replace what stands between <!-- MARK --> and <!-- /MARK -->.
+
+    Raises:
+        VisrecError: the document can't be read or written, or has no such marks.
+    """
+    try:
+        old = document.read_text("utf-8")
+    except OSError as error:
+        raise VisrecError(f"can't read {document}: {error.strerror}") from error
+    marked = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    if not marked.search(old):
+        raise VisrecError(f"{document} has no <!-- {mark} --> … <!-- /{mark} --> to fill in")
+    write_text(document, marked.sub(lambda found: found[1] + text + found[2], old))
 
 
 def block(figures: dict[str, Any]) -> str:

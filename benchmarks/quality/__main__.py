@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from benchmarks.quality import ROOT, cornac_baselines, report
 from benchmarks.quality.convert import convert
 from benchmarks.quality.run import Plan, first_seeds, run
 from benchmarks.quality.visrec_run import VARIANTS, prepared_for
+from benchmarks.quality_figures import fill_in
 
 from visrec_client.errors import VisrecError
 from visrec_training.files import write_text
@@ -25,7 +25,6 @@ from visrec_training.train_cli import DEFAULT_CACHE
 
 RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
 WORK = Path("build/quality")
-MARKED = re.compile(r"(<!-- quality -->\n).*?(<!-- /quality -->)", re.DOTALL)
 
 
 def main(words: list[str]) -> int:
@@ -101,7 +100,7 @@ def _report(args: argparse.Namespace) -> None:
         report.refuse_in_repository(args.page)
     results = _read(args.out)
     if args.docs:
-        _fill_in(args.docs, report.markdown(results))
+        fill_in(args.docs, "quality", f"{report.markdown(results)}\n")
     if args.page:
         plan = _plan(args)
         examples = {
@@ -116,16 +115,6 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise VisrecError(f"can't read results from {path}: {error}") from error
-
-
-def _fill_in(path: Path, block: str) -> None:
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise VisrecError(f"can't read {path}: {error.strerror}") from error
-    if not MARKED.search(text):
-        raise VisrecError(f"{path} has no <!-- quality --> … <!-- /quality --> to fill in")
-    write_text(path, MARKED.sub(lambda found: f"{found[1]}\n{block}\n{found[2]}", text))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from visrec_client.words import token_ids
-from visrec_training.evaluate import popularity_of
+from visrec_training.collaborative import ease, gram
+from visrec_training.evaluate import popularity_of, without_ties
 from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared
 from visrec_training.split import Queries, Split
@@ -35,10 +36,7 @@ class Popularity:
     @classmethod
     def fit(cls, split: Split) -> Popularity:
         """Count."""
-        counts = popularity_of(split)
-        return cls(
-            (counts + np.random.default_rng(0).permutation(len(counts)) / len(counts)).astype(np.float32)
-        )
+        return cls(without_ties(popularity_of(split)).astype(np.float32))
 
     def scores(self, queries: Queries) -> Matrix:
         """As `Baseline`."""
@@ -69,12 +67,7 @@ class ItemToItem:
     def ease(cls, split: Split, ridge: float) -> ItemToItem:
         """EASE: each item predicted from all others by ridge regression (Steck, WWW 2019)."""
         chosen = _matrix(split.train, len(split.is_cold))
-        gram = (chosen.T @ chosen).astype(np.float64)
-        np.fill_diagonal(gram, gram.diagonal() + ridge)
-        inverse = np.linalg.inv(gram)
-        weights = inverse / -inverse.diagonal()
-        np.fill_diagonal(weights, 0)
-        return cls(weights.astype(np.float32))
+        return cls(ease(torch.from_numpy(chosen.T @ chosen).double(), ridge).float().numpy())
 
     def scores(self, queries: Queries) -> Matrix:
         """As `Baseline`."""
@@ -129,13 +122,18 @@ def _word_kernel(prepared: Prepared) -> Matrix:
     weighted = torch.sparse_coo_tensor(
         place, torch.from_numpy(values.astype(np.float32)), size, check_invariants=True
     ).coalesce()
-    return torch.sparse.mm(weighted, weighted.t()).to_dense().numpy()
+    return gram(weighted).numpy()
+
+
+def pooled_pictures(prepared: Prepared) -> Matrix:
+    """Regions, pooled by their mean, of length 1: float32 [N, D]."""
+    pooled = prepared.regions.values.mean(axis=1, dtype=np.float32)
+    return pooled / np.linalg.norm(pooled, axis=1, keepdims=True).clip(min=1e-9)
 
 
 def _picture_kernel(prepared: Prepared) -> Matrix:
     """Regions, pooled by their mean, less the catalogue's mean, of length 1."""
-    pooled = prepared.regions.values.mean(axis=1, dtype=np.float32)
-    pooled = pooled / np.linalg.norm(pooled, axis=1, keepdims=True).clip(min=1e-9)
+    pooled = pooled_pictures(prepared)
     pooled -= pooled[prepared.split.warm_items].mean(axis=0)
     pooled /= np.linalg.norm(pooled, axis=1, keepdims=True).clip(min=1e-9)
     return pooled @ pooled.T

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from benchmarks.quality.baselines import Matrix
+from benchmarks.quality.baselines import Matrix, pooled_pictures
 
 from visrec_client.errors import VisrecError
 from visrec_training.prepare import Prepared
@@ -74,7 +74,7 @@ def train(model: str, prepared: Prepared, seed: int, python: Path) -> Factors:
             given,
             users=np.repeat(np.arange(len(train)), [len(liked) for liked in train]),
             items=np.concatenate(train),
-            features=_features(prepared),
+            features=pooled_pictures(prepared),
         )
         options = json.dumps(OPTIONS[model] | {"seed": seed})
         child = Path(__file__).with_name("cornac_child.py")
@@ -105,8 +105,3 @@ def _remedy(python: Path) -> str:
     return (
         f"make it with `python3.11 -m venv {home} && {home}/bin/pip install cornac torch`, or give --cornac"
     )
-
-
-def _features(prepared: Prepared) -> Matrix:
-    pooled = prepared.regions.values.mean(axis=1, dtype=np.float32)
-    return pooled / np.linalg.norm(pooled, axis=1, keepdims=True).clip(min=1e-9)

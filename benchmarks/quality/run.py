@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.quality import ROOT, baselines, cornac_baselines, visrec_run
+from benchmarks.quality import baselines, cornac_baselines, visrec_run
 from benchmarks.quality.baselines import Baseline, Centroid, ItemToItem, Popularity
 from benchmarks.quality.measure import Measured, asked, measure
 from benchmarks.quality.summary import summarise
 from benchmarks.quality.visrec_run import SETTINGS, VARIANTS, Overrides, prepared_for, served, train_visrec
+from benchmarks.quality_figures import commit, machine
 from tqdm import tqdm
 
 import visrec_training
@@ -170,17 +169,3 @@ def _visrec(
     measured = measure(lambda section: model.rank(section, Modalities(history=True)), whole, rows)
     measured.besides["cost"] = {"seconds": cost.seconds, "peak GB": cost.peak_gb}
     return measured
-
-
-def machine() -> str:
-    """The processor and the number of its cores that this machine has."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} cores of {names[0] if names else platform.machine()}, no GPU"
-
-
-def commit() -> str:
-    """The commit that is checked out."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603
-    return done.stdout.strip()

@@ -7,14 +7,13 @@ import base64
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality_figures import machine
+from benchmarks.quality_figures import commit, fill_in, machine
 from benchmarks.serving import results
 from benchmarks.serving.peers.registry import PEERS, Peer, install
 from benchmarks.serving.runs import Settings, run_client, run_peer, run_visrec
@@ -104,11 +103,11 @@ def _write(runs: results.Runs, main_name: str, repositories: dict[str, Path]) ->
     summary = results.summarise(runs, _int8_quality(repositories), main_name)
     # the scale of the catalogue is another command's part of this file
     earlier = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    found = {"machine": machine(), "commit": _commit(), **summary}
+    found = {"machine": machine(), "commit": commit(), **summary}
     found |= {"catalogue": earlier.get("catalogue"), "runs": runs}
     write_text(RESULTS, results.as_json(found))
     results.write_chart(runs, RESULTS.with_name("serving"))
-    results.write_block(ROOT / "docs" / "performance.md", results.block(found, runs))
+    fill_in(ROOT / "docs" / "performance.md", "figures", f"{results.block(found, runs)}\n")
     print(results.table(runs))
     for ratio, value in sorted(found["ratios"].items()):
         print(f"{ratio}: {value:.2f}")
@@ -174,11 +173,6 @@ def _int8_quality(repositories: dict[str, Path]) -> dict[str, Any] | None:
                 "top10_overlap": figures["top 10 overlap"],
             }
     return None
-
-
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
 
 
 if __name__ == "__main__":

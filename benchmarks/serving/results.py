@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -88,13 +87,6 @@ def table(runs: Runs) -> str:
         figures = (median(some, saturated), median(some, unloaded), median(some, tail))
         lines.append(f"| {name} | {figures[0]:.1f} | {share} | {figures[1]:.1f} | {figures[2]:.1f} |")
     return "\n".join(lines) + "\n"
-
-
-def write_block(document: Path, block: str) -> None:
-    """Put text between the marks <!-- figures --> and <!-- /figures --> of a document."""
-    marked = r"(<!-- figures -->\n).*?(<!-- /figures -->)"
-    text = re.sub(marked, lambda m: f"{m[1]}\n{block}\n{m[2]}", document.read_text("utf-8"), flags=re.DOTALL)
-    document.write_text(text, "utf-8")
 
 
 def block(results: Mapping[str, Any], runs: Runs) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -146,10 +147,17 @@ def popularity_of(split: Split) -> Rows:
 
 
 def rank_popular(popularity: Rows, section: Section) -> Rows:
-    """The most popular items for each query, int64 [n, 20]; equals in an order drawn once."""
-    # the order of a catalogue may say how old or popular items are
-    scores = popularity + np.random.default_rng(0).permutation(len(popularity)) / len(popularity)
+    """The most popular items for each query, int64 [n, 20]."""
+    scores = without_ties(popularity)
     return rank_scores(np.broadcast_to(scores, (len(section.queries), len(scores))), section)
+
+
+def without_ties(popularity: Rows) -> npt.NDArray[np.float64]:
+    """Popularity with equals in an order drawn once, float64 [N].
+
+    The order of a catalogue may say how old or popular items are.
+    """
+    return popularity + np.random.default_rng(0).permutation(len(popularity)) / len(popularity)
 
 
 def _accuracy(rankings: dict[str, Ranking], split: Split, section: Section) -> Table:
