@@ -52,3 +52,19 @@ def repository(run, small_shop, visrec, tmp_path_factory) -> Path:
     words = ("--checkpoint", run / "best.pt", "--data", small_shop, "--repository", folder)
     assert visrec("export", *words) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def add_split():
+    """Adds the column `split`: a tenth of the items cold, a fifth of what is left valid or test."""
+    import numpy as np
+    import pyarrow as pa
+
+    def add(interactions, rng):
+        ids = np.asarray(interactions["item_id"].to_pylist())
+        names = np.unique(ids)
+        cold = np.isin(ids, rng.choice(names, len(names) // 10, replace=False))
+        parts = np.where(cold, "cold", rng.choice(["train", "valid", "test"], len(ids), p=[0.8, 0.1, 0.1]))
+        return interactions.append_column("split", pa.array(parts.tolist()))
+
+    return add

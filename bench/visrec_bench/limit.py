@@ -21,6 +21,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from visrec_bench.errors import BenchError
+from visrec_serving.repository import versions
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 SEARCH_SECONDS = 1.0
@@ -219,7 +220,7 @@ def _alone(config: Any) -> Any:  # noqa: ANN401  (protobuf messages)
 
 
 def _version(folder: Path, wanted: int) -> int:
-    numbers = [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdecimal()]
+    numbers = versions(folder) if folder.is_dir() else []
     if not numbers or (wanted > 0 and wanted not in numbers):
         raise BenchError(f"{folder} lacks the version that is served: run `visrec export` first")
-    return wanted if wanted > 0 else max(numbers)
+    return wanted if wanted > 0 else numbers[-1]

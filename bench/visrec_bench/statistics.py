@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from visrec_client.status import error_from_status
+from visrec_client.status import error_from_call
 
 _DURATIONS = ("queue", "compute_input", "compute_infer", "compute_output")
 _Counters: TypeAlias = dict[str, float]
@@ -69,8 +69,7 @@ class Connection:
         try:
             return getattr(self._client, method)(*words, client_timeout=10)
         except InferenceServerException as error:
-            status = str(error.status() or "UNKNOWN").removeprefix("StatusCode.")
-            raise error_from_status(status, str(error.message() or ""), self._url) from error
+            raise error_from_call(error, self._url) from error
 
 
 def step_times(before: Snapshot, after: Snapshot) -> dict[str, StepTimes]:

@@ -17,7 +17,7 @@ from visrec_client import wire
 from visrec_client.errors import IncompatibleServer, InvalidRequest
 from visrec_client.picture import PictureSource, load_picture
 from visrec_client.ranking import RankedItem, rank
-from visrec_client.status import error_from_status
+from visrec_client.status import error_from_call
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +146,7 @@ class Recommender:
                 try:
                     metadata[model] = self._client.get_model_metadata(model, client_timeout=_left(deadline))
                 except InferenceServerException as error:
-                    raise self._typed(error) from error
+                    raise error_from_call(error, self._url) from error
             self._dimensions = wire.read_dimensions(metadata)
         return self._dimensions
 
@@ -161,15 +161,11 @@ class Recommender:
                 client_timeout=_left(deadline),
             )
         except InferenceServerException as error:
-            raise self._typed(error) from error
+            raise error_from_call(error, self._url) from error
         tensors = {name: result.as_numpy(name) for name in outputs}
         if absent := [name for name, tensor in tensors.items() if tensor is None]:
             raise IncompatibleServer(f"the server's model '{model}' did not return {', '.join(absent)}")
         return tensors
-
-    def _typed(self, error: InferenceServerException) -> Exception:
-        status = str(error.status() or "UNKNOWN").removeprefix("StatusCode.")
-        return error_from_status(status, str(error.message() or ""), self._url)
 
 
 def _check_request(history: Sequence[str], text: str, k: int, exclude: Iterable[str]) -> None:

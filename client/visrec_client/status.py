@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tritonclient.utils import InferenceServerException
+
 from visrec_client.errors import (
     DeadlineExceeded,
     IncompatibleServer,
@@ -14,6 +16,12 @@ from visrec_client.errors import (
 # Triton answers UNAVAILABLE to all of these; only the text tells them apart.
 _QUEUE_TEXTS = ("exceeds maximum queue size", "request timeout expired")
 _MISSING_TEXTS = ("unknown model", "no available versions")
+
+
+def error_from_call(error: InferenceServerException, url: str) -> VisrecError:
+    """Name the cause of what tritonclient raised while calling `url`, host:port."""
+    status = str(error.status() or "UNKNOWN").removeprefix("StatusCode.")
+    return error_from_status(status, str(error.message() or ""), url)
 
 
 def error_from_status(status: str, details: str, url: str) -> VisrecError:

@@ -11,24 +11,15 @@ import pytest
 ROWS = {"nothing", "history", "history-1", "history-3", "history-5", "popularity", "random"}
 
 
-def with_split(shop, folder, *, timed):
-    """The shop, with a tenth of the items cold and a fifth of what is left valid or test."""
-    shop = shutil.copytree(shop, folder)
-    done = pq.read_table(shop / "interactions.parquet")
-    ids = np.asarray(done["item_id"].to_pylist())
-    rng = np.random.default_rng(0)
-    names = np.unique(ids)
-    cold = np.isin(ids, rng.choice(names, len(names) // 10, replace=False))
-    parts = np.where(cold, "cold", rng.choice(["train", "valid", "test"], len(ids), p=[0.8, 0.1, 0.1]))
-    done = done.append_column("split", pa.array(parts.tolist()))
-    done = done.append_column("liked", pa.array((rng.random(len(ids)) < 0.8).astype(int)))
-    pq.write_table(done if timed else done.drop_columns("timestamp"), shop / "interactions.parquet")
-    return shop
-
-
 @pytest.mark.parametrize("timed", [True, False])
-def test_evaluation_follows_the_split_of_the_data(small_shop, cache, visrec, tmp_path, capsys, timed):
-    shop = with_split(small_shop, tmp_path / "shop", timed=timed)
+def test_evaluation_follows_the_split_of_the_data(
+    small_shop, add_split, cache, visrec, tmp_path, capsys, timed
+):
+    shop = shutil.copytree(small_shop, tmp_path / "shop")
+    rng = np.random.default_rng(0)
+    done = add_split(pq.read_table(shop / "interactions.parquet"), rng)
+    done = done.append_column("liked", pa.array((rng.random(len(done)) < 0.8).astype(int)))
+    pq.write_table(done if timed else done.drop_columns("timestamp"), shop / "interactions.parquet")
     words = ("--data", shop, "--cache", cache)
     assert visrec("train", *words, "--out", tmp_path, "--epochs", 4) == 0
     measured = ("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", tmp_path / "figures.json")

@@ -7,7 +7,6 @@ import http.client
 import importlib.metadata
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visrec_bench.errors import BenchError
+from visrec_serving.ports import reserve
 
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 90.0
@@ -108,9 +108,7 @@ def serve(peer: Peer, environment: dict[str, str], folder: Path, body: bytes) ->
     Raises:
         BenchError: it ends, or does not answer in time.
     """
-    with socket.socket() as picked:
-        picked.bind(("127.0.0.1", 0))
-        port = picked.getsockname()[1]
+    port = reserve("127.0.0.1", {"peer": 0})["peer"]
     workers = environment["PEER_WORKERS"]
     words = [word.format(port=port, workers=workers) for word in peer.command]
     log = folder / f"{peer.name}.log"
