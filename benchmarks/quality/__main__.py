@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.quality import ROOT, cornac_baselines, report
 from benchmarks.quality.convert import convert
 from benchmarks.quality.run import Plan, first_seeds, run
-from benchmarks.quality.visrec_run import VARIANTS, prepared_for
+from benchmarks.quality.visrec_run import VARIANTS, VISREC, prepared_for
 from benchmarks.quality_figures import fill_in
 
 from visrec_client.errors import VisrecError
@@ -75,11 +75,14 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
         "--cornac", type=Path, default=cornac_baselines.DEFAULT_PYTHON, help="python of Cornac's environment"
     )
     parser.add_argument("--no-cornac", action="store_true", help="leave BPR and VBPR out")
+    parser.add_argument("--no-exported", action="store_true", help="don't measure visrec as it is served")
 
 
 def _plan(args: argparse.Namespace) -> Plan:
     cornac = None if args.no_cornac else args.cornac
-    return Plan(args.data, args.work, args.cache, args.seeds, cornac, tuple(args.variants))
+    variants = tuple(args.variants)
+    exported = VISREC in variants and not args.no_exported
+    return Plan(args.data, args.work, args.cache, args.seeds, cornac, variants, exported)
 
 
 def _convert(args: argparse.Namespace) -> None:

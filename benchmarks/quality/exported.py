@@ -24,10 +24,12 @@ from visrec_training.split import Section
 
 ASKED_OF_SERVER = 500
 BATCH = 32
-ROWS = ("warm", "cold alone", "cold")
 
 
-def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> dict[str, dict[str, dict[str, float]]]:
+Figures = dict[str, dict[str, dict[str, float]]]
+
+
+def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> Figures:
     """Export a checkpoint, and measure it where it is used.
 
     Returns:
@@ -35,7 +37,7 @@ def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> dict[str,
         metric → value.
     """
     loaded = Checkpoint.load(checkpoint)
-    figures: dict[str, dict[str, dict[str, float]]] = {}
+    figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
         release = export_release(loaded, prepared.dataset.catalogue, repository, keep=1, requests=16)
@@ -45,8 +47,7 @@ def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> dict[str,
             Server(ServerConfig(repository=repository)) as server,
             Recommender(server.grpc_url, timeout=60) as client,
         ):
-            for name in ROWS:
-                section = prepared.split.sections()[name]
+            for name, section in prepared.split.sections().items():
                 few = section.first(ASKED_OF_SERVER)
                 history = Modalities(history=True)
                 rankings = {

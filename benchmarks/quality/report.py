@@ -55,7 +55,10 @@ def markdown(results: dict[str, Any]) -> str:
     lines = [f"Measured on {results['machine']}, commit {results['commit']}.", ""]
     for name, models in results["sets"].items():
         lines += [f"### {name}", ""]
-        for title, table in tables(models).items():
+        made = tables(models)
+        if name in results["exported"]:
+            made["The same model as it is served"] = _exported(results["exported"][name])
+        for title, table in made.items():
             head, *rows = table
             lines += [f"**{title}**", "", _line(head), _line(["---"] * len(head)), *map(_line, rows), ""]
     return "\n".join(lines)
@@ -83,6 +86,18 @@ def tables(models: Set) -> dict[str, Table]:
         if body:
             made[title.capitalize()] = [["model", *columns], *body]
     return made
+
+
+def _exported(figures: dict[str, dict[str, dict[str, float]]]) -> Table:
+    head = ["computed by", *(f"{ROW_NAMES[row]}{column}" for row in figures for column in COLUMNS)]
+    computed_by = next(iter(figures.values()))
+    return [
+        head,
+        *(
+            [who, *(f"{figures[row][who][column]:.4f}" for row in figures for column in COLUMNS)]
+            for who in computed_by
+        ),
+    ]
 
 
 def page(results: dict[str, Any], examples: dict[str, str]) -> str:

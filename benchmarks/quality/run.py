@@ -13,9 +13,19 @@ from typing import Any
 
 from benchmarks.quality import baselines, cornac_baselines, visrec_run
 from benchmarks.quality.baselines import Baseline, Centroid, ItemToItem, Popularity
+from benchmarks.quality.exported import Figures, agreement
 from benchmarks.quality.measure import Measured, asked, measure
 from benchmarks.quality.summary import summarise
-from benchmarks.quality.visrec_run import SETTINGS, VARIANTS, Overrides, prepared_for, served, train_visrec
+from benchmarks.quality.visrec_run import (
+    BEST,
+    SETTINGS,
+    VARIANTS,
+    VISREC,
+    Overrides,
+    prepared_for,
+    served,
+    train_visrec,
+)
 from benchmarks.quality_figures import commit, machine
 from tqdm import tqdm
 
@@ -29,7 +39,7 @@ from visrec_training.split import Section
 
 NEW_ITEMS = ("cold alone", "cold")
 KNOWN_PEOPLE = ("warm", *NEW_ITEMS)
-MEASURED = "measured.npz"
+MEASURED, EXPORTED = "measured.npz", "exported.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,8 @@ class Plan:
     """Python of Cornac's environment; None to leave BPR and VBPR out."""
     variants: tuple[str, ...]
     """Of `VARIANTS`."""
+    exported: bool
+    """Whether visrec is measured as it is served too, trained with the first seed."""
 
 
 def run(plan: Plan, out: Path) -> dict[str, Any]:
@@ -69,6 +81,7 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
     if plan.cornac:
         cornac_baselines.check(plan.cornac)
     sets: dict[str, Any] = {}
+    served_as: dict[str, Any] = {}
     for data in plan.data:
         tasks = list(_tasks(plan, data))
         models: dict[str, list[Measured]] = {}
@@ -80,7 +93,9 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
                     task.run(task.folder).save(path)
                 models.setdefault(task.model, []).append(Measured.load(path))
         sets[data.name] = {model: summarise(seeds) for model, seeds in models.items()}
-    results = {"machine": machine(), "commit": commit(), "sets": sets}
+        if plan.exported:
+            served_as[data.name] = _exported(plan, data)
+    results = {"machine": machine(), "commit": commit(), "sets": sets, "exported": served_as}
     write_text(out, json.dumps(results, indent=1) + "\n")
     return results
 
@@ -90,6 +105,19 @@ def first_seeds(plan: Plan, data: Path) -> dict[str, Measured]:
     first = {task.model: task for task in _tasks(plan, data) if task.seed == 0}
     paths = {model: task.folder / MEASURED for model, task in first.items()}
     return {model: Measured.load(path) for model, path in paths.items() if path.is_file()}
+
+
+def _exported(plan: Plan, data: Path) -> Figures:
+    """What visrec reaches as it is served."""
+    task = next(task for task in _tasks(plan, data) if task.model == VISREC and task.seed == 0)
+    path = task.folder / EXPORTED
+    if not path.is_file():
+        overrides = VARIANTS[VISREC].on_top_of(SETTINGS.get(data.name, Overrides()))
+        checkpoint = task.folder / BEST
+        model = served(checkpoint, data, plan.cache, overrides)
+        figures = agreement(checkpoint, model, prepared_for(data, plan.cache))
+        write_text(path, json.dumps(figures, indent=1) + "\n")
+    return json.loads(path.read_text("utf-8"))
 
 
 def _tasks(plan: Plan, data: Path) -> Iterator[Task]:

@@ -62,12 +62,13 @@ _FILMS_TRAIN = {
     "keep_words": 0.1,
 }
 SETTINGS: dict[str, Overrides] = {
-    "ml-small": Overrides(_FILMS_MODEL, {**_FILMS_TRAIN, "even_history": 1.0, "batch": 64}),
+    "ml-small": Overrides(_FILMS_MODEL, {**_FILMS_TRAIN, "even_history": 3.0, "batch": 64}),
     "ml-1m": Overrides(_FILMS_MODEL, {**_FILMS_TRAIN, "even_history": 12.0, "similarity_words": 60.0}),
 }
 """Options by the name of a set, chosen on its validation part; any other set gets visrec's defaults."""
 
 VISREC = "visrec"
+BEST = "best.pt"
 VARIANTS = {
     VISREC: Overrides(),
     "visrec without pictures": Overrides(without=("pictures",)),
@@ -109,7 +110,7 @@ def train_visrec(data: Path, cache: Path, seed: int, out: Path, overrides: Overr
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise VisrecError(f"training visrec on {data} failed (exit code {child.returncode}); see above")
-    return out / "best.pt", Cost(time.monotonic() - start, usage.ru_maxrss * 1024 / 1e9)
+    return out / BEST, Cost(time.monotonic() - start, usage.ru_maxrss * 1024 / 1e9)
 
 
 def served(checkpoint: Path, data: Path, cache: Path, overrides: Overrides) -> Served:

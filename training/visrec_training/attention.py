@@ -1,7 +1,9 @@
-"""Attention over the regions of a picture: M learned looks, the same for every user.
+"""Attention over the regions of a picture: M looks, the same for every user.
 
-Each aspect has a query of its own and attends to the regions, as in attention pooling (Lee et al., Set
-Transformer, ICML 2019). Which aspects matter to whom is decided later, by the query tower.
+The first aspect is the gist: all regions alike, along the directions in which whole pictures differ most. It
+is fitted and not trained, so that what rests on it holds while the others learn. Each of those has a query of
+its own and attends to the regions, as in attention pooling (Lee et al., Set Transformer, ICML 2019). Which of
+them matter to whom is decided later, by the query tower.
 
 A region that looks like most others of the catalogue, as a white ground does, tells little. Its prior weight
 is therefore its self-information (Bruce & Tsotsos, Saliency Based on Information Maximization, NIPS 2005),
@@ -12,10 +14,12 @@ attention comes to lie on the ground, which costs no ranking but explains nothin
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visrec_training.config import ModelConfig
 
+GIST = 0  # row of ASPECTS and MAPS
 PRIOR_POWER = 3.0  # a region's prior weight is its self-information to this power
 
 
@@ -33,30 +37,31 @@ class Attention(nn.Module):
         width = config.region_dim
         self.reduce = nn.Linear(dim, width).requires_grad_(False)  # fitted, not trained: see fit()
         self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU())
-        self.key = nn.Linear(width, config.aspects)
-        self.value = nn.Parameter(torch.randn(config.aspects, width, config.aspect_dim) / width**0.5)
+        self.gist = nn.Linear(width, config.aspect_dim).requires_grad_(False)
+        learned = config.aspects - 1
+        self.key = nn.Linear(width, learned)
+        self.value = nn.Parameter(torch.randn(learned, width, config.aspect_dim) / width**0.5)
         self.norm = nn.LayerNorm(config.aspect_dim)
 
     @torch.no_grad()
     def fit(self, regions: Tensor) -> None:
-        """Fit the reduction: centre, rotate and scale regions to their principal components (PCA whitening).
+        """Fit what is not trained: the reduction and the gist.
+
+        The reduction centres, rotates and scales regions to their principal components (PCA whitening); the
+        gist takes the principal components of their mean, not scaled.
 
         Args:
-            regions: float [n, D], a sample of the catalogue's.
+            regions: float [n, 49, D], of a sample of the catalogue's pictures.
         """
         regions = regions.double()
-        mean, std = regions.mean(0), regions.std(0).clamp_min(1e-4)
+        mean, std = regions.mean((0, 1)), regions.std((0, 1)).clamp_min(1e-4)
         standard = (regions - mean) / std
-        variance, directions = torch.linalg.eigh(standard.T @ standard / len(standard))
-        width = self.reduce.out_features
-        kept = directions[:, -width:] * variance[-width:].clamp_min(1e-3).rsqrt()
-        # an eigenvector's sign is arbitrary: fix it, so that every machine fits the same reduction
-        kept = kept * kept.gather(0, kept.abs().argmax(0, keepdim=True)).sign()
-        weight = (kept / std[:, None]).T
-        self.reduce.weight.zero_()
-        self.reduce.weight[: len(weight)] = weight.float()
-        self.reduce.bias.zero_()
-        self.reduce.bias[: len(weight)] = -(weight @ mean).float()
+        kept, variance = _principal(standard.flatten(0, 1), self.reduce.out_features)
+        whitening = (kept * variance.rsqrt() / std[:, None]).T
+        _set(self.reduce, whitening, -whitening @ mean)
+        gists = standard.mean(1) @ kept
+        directions, _ = _principal(gists - gists.mean(0), self.gist.out_features)
+        _set(self.gist, (variance.sqrt()[:, None] * directions).T, -directions.T @ gists.mean(0))
 
     def attend(self, reduced: Tensor) -> tuple[Tensor, Tensor]:
         """Attend to reduced regions [B, 49, region_dim]: the part that is trained."""
@@ -65,9 +70,29 @@ class Attention(nn.Module):
         maps = (self.key(hidden).transpose(1, 2) + prior.unsqueeze(1)).softmax(dim=-1)
         # values are linear, so pooling first gives the same and costs a 49th
         aspects = torch.einsum("bmr,mrd->bmd", maps @ hidden, self.value)
-        return self.norm(aspects), maps
+        whole = self.gist(reduced.mean(1, keepdim=True))
+        gist = F.normalize(whole, dim=-1) * whole.shape[-1] ** 0.5  # as long as the others
+        everywhere = torch.full_like(maps[:, :1], 1 / maps.shape[-1])
+        return torch.cat([gist, self.norm(aspects)], dim=1), torch.cat([everywhere, maps], dim=1)
 
     def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Look at pictures."""
         aspects, maps = self.attend(self.reduce(regions))
         return aspects, maps
+
+
+def _principal(centred: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Principal directions [D, k] and the variance along each, [k], of rows [n, D]; k is `width` or D."""
+    variance, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+    kept = directions[:, -width:]
+    # an eigenvector's sign is arbitrary: fix it, so that every machine fits the same
+    kept = kept * kept.gather(0, kept.abs().argmax(0, keepdim=True)).sign()
+    return kept, variance[-width:].clamp_min(1e-3)
+
+
+def _set(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    """Give a layer a weight of no more rows than it has; the others give 0."""
+    layer.weight.zero_()
+    layer.bias.zero_()
+    layer.weight[: len(weight), : weight.shape[1]] = weight.float()
+    layer.bias[: len(bias)] = bias.float()

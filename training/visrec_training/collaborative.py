@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from visrec_training.attention import GIST
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.interactions import Rows
 from visrec_training.item_tower import ItemTower, WordBag
@@ -87,19 +88,42 @@ def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: Trai
         aspects: float [N, M, d], what the attention sees in the catalogue's pictures now.
         config: the regression's strength.
     """
-    looks = aspects.flatten(1).double()[learned.rows]
+    looks = aspects[:, GIST].double()[learned.rows]
     mean = looks.mean(0)
     scale = config.picture_share / (looks - mean).norm(dim=1).mean().clamp_min(1e-9)
     looks = (looks - mean) * scale
     kernel = gram(learned.words) + looks @ looks.T
     offset = learned.places.mean(0)
-    ridge = config.content_ridge * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-    duals = torch.cholesky_solve(learned.places - offset, torch.linalg.cholesky(kernel + ridge))
+    kernel.diagonal().add_(config.content_ridge)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
+    known = learned.places - offset
+    duals = inverse @ known
+    # what a regression says of unseen items (here of each item, left out in turn) is timid, and so puts new
+    # items behind all known ones
+    unseen = known - duals / inverse.diagonal().unsqueeze(1)
+    duals *= _stretch(known, unseen, tower.config, config.new_item_spread)
+    fitted = kernel @ duals - config.content_ridge * duals
     by_looks = scale * (looks.T @ duals).T
     tower.words.places.weight.copy_(learned.words.t() @ duals)
     tower.picture.places.weight.copy_(by_looks)
     tower.picture.places.bias.copy_(offset - by_looks @ mean)
-    tower.id_places.weight[learned.rows] = (learned.places - kernel @ duals - offset).float()
+    tower.id_places.weight[learned.rows] = (known - fitted).float()
+
+
+def _stretch(known: Tensor, unseen: Tensor, model: ModelConfig, power: float) -> Tensor:
+    """By how much to stretch predictions, [place_width], the same in all of a part.
+
+    Args:
+        known: float64 [n, place_width], deviations of places from their mean.
+        unseen: float64 [n, place_width], what is predicted for them by all the other items.
+        model: says how wide the parts are.
+        power: 0 for not at all, 1 to the same spread.
+    """
+    widths = [model.regression_dim, model.spectral_dim] * 2 + [1]
+    parts = zip(known.split(widths, dim=1), unseen.split(widths, dim=1), strict=True)
+    ratios = torch.stack([one.norm() / other.norm().clamp_min(1e-9) for one, other in parts])
+    ratios[-1] = 1  # how popular an item will be is foretold too badly to be exaggerated
+    return ratios.pow(power).repeat_interleave(torch.tensor(widths, device=known.device))
 
 
 def ease(gram: Tensor, ridge: float) -> Tensor:

@@ -34,7 +34,7 @@ class ModelConfig:
     region_dim: int = 128
     """Width that regions are reduced to (PCA, fitted on the catalogue) before anything is learned."""
     aspects: int = 8
-    """M: learned looks at a picture."""
+    """M: looks at a picture; the first takes in all of it, the others are learned."""
     aspect_dim: int = 64
     """d: width of one aspect."""
     dim: int = 128
@@ -65,7 +65,6 @@ class ModelConfig:
         for field in (
             "picture_size",
             "region_dim",
-            "aspects",
             "aspect_dim",
             "dim",
             "regression_dim",
@@ -75,6 +74,7 @@ class ModelConfig:
             "top_k",
         ):
             _check(self, field, getattr(self, field) >= 1, "a whole number of at least 1")
+        _check(self, "aspects", self.aspects >= 2, "a whole number of at least 2")
         _check(self, "levels", bool(self.levels) and min(self.levels) >= 1, "one or more strides in pixels")
         _check(
             self,
@@ -130,6 +130,9 @@ class TrainConfig:
     """How strongly the closed-form prediction from content is held small."""
     picture_share: float = 0.4
     """How much a picture tells that prediction, next to 1 for words."""
+    new_item_spread: float = 0.5
+    """How far the places predicted for new items are stretched: 0 not at all, which ranks nearly all of them
+    behind known items; 1 as far apart as known items lie, which costs those some."""
     cold_share: float = 0.1
     """Share of items held out of training with all their interactions, to measure cold start."""
     attended: int = 256
@@ -159,4 +162,5 @@ class TrainConfig:
             _check(self, field, getattr(self, field) > 0, "above 0")
         for field in ("similarity_words", "picture_share"):
             _check(self, field, getattr(self, field) >= 0, "at least 0")
+        _check(self, "new_item_spread", 0 <= self.new_item_spread <= 1, "from 0 to 1")
         _check(self, "cold_share", 0 <= self.cold_share <= 0.5, "from 0 to 0.5")

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from visrec_training.attention import GIST
 from visrec_training.config import ModelConfig
 from visrec_training.vocabulary import UNKNOWN
 
@@ -95,7 +96,7 @@ class PictureVector(nn.Module):
         super().__init__()
         width = config.aspects * config.aspect_dim
         self.project = nn.Linear(width, config.dim)
-        self.places = nn.Linear(width, place_width(config)).requires_grad_(False)
+        self.places = nn.Linear(config.aspect_dim, place_width(config)).requires_grad_(False)
         nn.init.zeros_(self.places.weight)
         nn.init.zeros_(self.places.bias)
 
@@ -104,8 +105,8 @@ class PictureVector(nn.Module):
         return self.project((aspects * weights.unsqueeze(-1)).flatten(1))
 
     def place(self, aspects: Tensor) -> Tensor:
-        """Where pictures lie in the collaborative space, [B, place_width]."""
-        return self.places(aspects.flatten(1))
+        """Where pictures lie in the collaborative space by their gist, [B, place_width]."""
+        return self.places(aspects[:, GIST])
 
 
 class ItemTower(nn.Module):

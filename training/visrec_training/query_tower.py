@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from visrec_training.attention import GIST
 from visrec_training.config import GRID, ModelConfig
 from visrec_training.item_tower import PictureVector, WordBag
 
@@ -93,8 +94,9 @@ class QueryTower(nn.Module):
         self.config = config
         self.picture, self.words = picture, words
         self.history = HistoryEncoder(config)
-        self.interest = nn.Linear(2 * dim, config.aspects * config.aspect_dim)
-        self.prior = nn.Parameter(torch.zeros(config.aspects))
+        learned = config.aspects - 1  # the gist is seen in any case
+        self.interest = nn.Linear(2 * dim, learned * config.aspect_dim)
+        self.prior = nn.Parameter(torch.zeros(learned))
         self.gate = nn.Sequential(nn.Linear(3 * dim + 3, dim), nn.GELU(), nn.Linear(dim, 3))
         self.mix = nn.Sequential(
             nn.Linear(3 * dim + 3, 2 * dim),
@@ -135,13 +137,15 @@ class QueryTower(nn.Module):
         pooled, summed = self.history(history)
         words = self.words(tokens)
 
-        interest = self.interest(torch.cat([pooled, words], dim=-1)).view_as(aspects)
-        scores = (interest * aspects).sum(-1) / aspects.shape[-1] ** 0.5 + self.prior
+        looks = aspects[:, GIST + 1 :]
+        interest = self.interest(torch.cat([pooled, words], dim=-1)).view_as(looks)
+        scores = (interest * looks).sum(-1) / looks.shape[-1] ** 0.5 + self.prior
         if not self.config.user_attention:
             scores = torch.zeros_like(scores)
         weights = scores.softmax(dim=-1)
-        attention = torch.einsum("bm,bmr->br", weights, maps).unflatten(1, (GRID, GRID))
-        picture = self.picture(aspects, weights * aspects.shape[1]) * has_picture
+        attention = torch.einsum("bm,bmr->br", weights, maps[:, GIST + 1 :]).unflatten(1, (GRID, GRID))
+        counted = torch.cat([torch.ones_like(weights[:, :1]), weights * weights.shape[1]], dim=1)
+        picture = self.picture(aspects, counted) * has_picture
 
         present = torch.cat([picture, pooled, words, has_picture, has_history, has_words], dim=-1)
         absent = 1 - present[:, -3:]

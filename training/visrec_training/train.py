@@ -33,7 +33,7 @@ from visrec_training.regions import load_pictures
 from visrec_training.validation import Validation
 from visrec_training.vocabulary import Vocabulary
 
-FIT_SAMPLE = 100_000
+FIT_PICTURES = 2_000  # more tell no more about the attention's fitted parts
 
 
 @dataclass
@@ -158,10 +158,9 @@ class Trainer:
 
     def _fit_attention(self) -> None:
         rng = np.random.default_rng(self.config.seed)
-        regions = self.prepared.regions.values[self.prepared.split.warm_items]
-        flat = regions.reshape(-1, regions.shape[-1])
-        chosen = rng.choice(len(flat), size=min(FIT_SAMPLE, len(flat)), replace=False)
-        self.model.attention.fit(torch.from_numpy(flat[np.sort(chosen)]).to(self.device))
+        warm = self.prepared.split.warm_items
+        chosen = np.sort(rng.choice(warm, size=min(FIT_PICTURES, len(warm)), replace=False))
+        self.model.attention.fit(torch.from_numpy(self.prepared.regions.values[chosen]).to(self.device))
 
     def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         config = self.config
@@ -239,6 +238,10 @@ class Trainer:
         # outside autocast: half precision can't tell the best items apart
         logits = query.float() @ items.vectors.float().T
         logits = logits.masked_fill(~self.met, -1e9)
+        if self.config.predict == "any":  # what is told already is no wrong answer
+            told = torch.cat([batch.history, batch.pictures.unsqueeze(1)], dim=1)
+            known = torch.zeros_like(logits).scatter_add(1, told.clamp_min(0), (told >= 0).float())
+            logits = logits.masked_fill(known > 0, -1e9)
         is_target = batch.targets >= 0
         likely = F.log_softmax(logits, dim=1).gather(1, batch.targets.clamp_min(0))
         return -((likely * is_target).sum(1) / is_target.sum(1)).mean()
