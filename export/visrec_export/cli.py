@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from visrec_export.errors import RepositoryError
+from visrec_export.int8 import Bounds
 from visrec_export.release import export_release
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.prepare import read
@@ -31,6 +33,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check-requests", type=int, default=64, metavar="N", help="requests compared with PyTorch first"
     )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "int8"),
+        default="fp32",
+        help="int8 calibrates the encoder on the data's pictures; serve it on CPUs with VNNI",
+    )
+    bounds = Bounds()
+    parser.add_argument(
+        "--max-ndcg-drop",
+        type=float,
+        default=bounds.max_ndcg_drop,
+        metavar="X",
+        help="share of NDCG@10 that int8 may cost, where the data says what people did",
+    )
+    parser.add_argument(
+        "--min-overlap",
+        type=float,
+        default=bounds.min_overlap,
+        metavar="X",
+        help="share of fp32's top 10 that int8 must keep for pictures alone",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,18 +63,41 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) < least:
             flag = "--" + name.replace("_", "-")
             raise RepositoryError(f"{flag} is {getattr(args, name)}; allowed: at least {least}")
+    bounds = Bounds(max_ndcg_drop=args.max_ndcg_drop, min_overlap=args.min_overlap)
     checkpoint = Checkpoint.load(args.checkpoint)
-    catalogue = read(args.data, args.pictures).catalogue
+    dataset = read(args.data, args.pictures)
     print(f"exporting {args.checkpoint} ({len(checkpoint.item_ids):,} items)")
     release = export_release(
-        checkpoint, catalogue, args.repository, keep=args.keep, requests=args.check_requests
+        checkpoint,
+        dataset,
+        args.repository,
+        keep=args.keep,
+        requests=args.check_requests,
+        int8=bounds if args.precision == "int8" else None,
     )
-    figures = release.figures
+    figures = release.report["against PyTorch"]
     print(
         f"against PyTorch, {figures['requests']} requests: top 10 the same in {figures['same top 10']},"
         f" largest difference of a score {figures['largest difference']['SCORE']:.1e}"
     )
+    if "against FP32" in release.report:
+        print(_int8_line(release.report["against FP32"]))
     if release.removed:
         print(f"removed release{'s' * (len(release.removed) > 1)} {', '.join(map(str, release.removed))}")
     print(f"release {release.number} is in {args.repository}: `visrec serve --repository {args.repository}`")
     return 0
+
+
+def _int8_line(figures: dict[str, Any]) -> str:
+    ndcg = figures["ndcg@10"]
+    measured = (
+        f"NDCG@10 {ndcg['theirs']:.4f} to {ndcg['ours']:.4f} ({ndcg['change']:+.1%}, standard error"
+        f" {ndcg['standard error']:.1%}) over {ndcg['queries']:,} queries"
+        if ndcg
+        else "NDCG@10 not measured: this data holds no queries that the checkpoint's training held out"
+    )
+    return (
+        f"INT8 against FP32: the first {figures['float layers']} of {figures['layers']} layers stay in float,"
+        f" {figures['top 10 overlap']:.3f} of the top 10 are the same for {figures['pictures']:,} pictures;"
+        f" {measured}"
+    )

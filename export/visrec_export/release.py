@@ -17,10 +17,11 @@ from visrec_client.words import token_tensor
 from visrec_export.check import check, draw_requests
 from visrec_export.errors import RepositoryError
 from visrec_export.graphs import write_graphs
+from visrec_export.int8 import Bounds, to_int8
 from visrec_export.repository import Shapes, check_shapes, ensure_configs, next_release, prune, publish
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import GRID, REGIONS
-from visrec_training.data import Catalogue
+from visrec_training.data import Catalogue, Dataset
 from visrec_training.errors import CheckpointError
 from visrec_training.model import Model
 from visrec_training.regions import load_pictures
@@ -31,29 +32,39 @@ class Release:
     """What was published."""
 
     number: int
-    figures: dict[str, Any]
+    report: dict[str, Any]
+    """What `release-N.json` holds."""
     removed: list[int]
 
 
 def export_release(
-    checkpoint: Checkpoint, catalogue: Catalogue, repository: Path, *, keep: int, requests: int, seed: int = 0
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    repository: Path,
+    *,
+    keep: int,
+    requests: int,
+    int8: Bounds | None = None,
+    seed: int = 0,
 ) -> Release:
     """Publish a checkpoint as the newest release of a model repository.
 
     Args:
         checkpoint: what to publish.
-        catalogue: items with real pictures, to compare with PyTorch on.
+        dataset: items with real pictures, to compare with PyTorch on; INT8 is also measured on what people
+            did with them.
         repository: gets the versions; its configs are made if missing, and changed where shapes differ.
         keep: releases to keep, the new one among them.
         requests: requests to compare.
-        seed: decides which.
+        int8: makes the encoder one in INT8, which may cost this much; None leaves it in FP32.
+        seed: decides which pictures and requests are taken.
 
     Raises:
-        ExportRefused: the graphs don't answer as PyTorch does.
+        ExportRefused: the graphs don't answer as PyTorch does, or INT8 costs too much.
         CheckpointError: none of the pictures can be read.
         RepositoryError: the repository holds releases of other shapes, or can't be written.
     """
-    model = checkpoint.model()
+    model, catalogue = checkpoint.model(), dataset.catalogue
     sample = _draw_items(catalogue, requests, seed)
     pictures, broken = load_pictures(
         [catalogue.images[row] for row in sample], checkpoint.model_config.picture_size
@@ -67,17 +78,20 @@ def export_release(
     with _building(repository) as built:
         write_graphs(checkpoint, model, built)
         figures = check(checkpoint, model, built, draw_requests(checkpoint, pictures, texts, seed))
+        against_fp32 = int8 and to_int8(checkpoint, dataset, built, int8, seed)
         release = next_release(repository)
         report = {
             "release": release,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "backbone": checkpoint.model_config.backbone,
+            "precision": "int8" if int8 else "fp32",
             "items": len(checkpoint.item_ids),
             "bytes": {path.parent.name: path.stat().st_size for path in sorted(built.glob("*/model.onnx"))},
             "against PyTorch": figures,
+            **({"against FP32": against_fp32} if against_fp32 else {}),
         }
         publish(repository, release, built, shapes, json.dumps(report, indent=2) + "\n")
-    return Release(release, figures, prune(repository, keep))
+    return Release(release, report, prune(repository, keep))
 
 
 def _draw_items(catalogue: Catalogue, count: int, seed: int) -> list[int]:

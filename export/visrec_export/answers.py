@@ -1,0 +1,178 @@
+"""Asking the graphs of a release as a server would, with one encoder or another, and comparing answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from tqdm import tqdm
+
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.data import Dataset, Rows
+from visrec_training.errors import DataError
+from visrec_training.split import split
+
+BATCH, TOP = 16, 10
+Ids = npt.NDArray[np.object_]
+Seen = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""ASPECTS float32 [n, M, d] and MAPS float32 [n, M, 49] of n pictures."""
+
+
+class Answers:
+    """The attention and the fusion scorer of a release: they rank its catalogue for what an encoder sees."""
+
+    def __init__(self, checkpoint: Checkpoint, built: Path) -> None:
+        """Load the graphs.
+
+        Args:
+            checkpoint: what they were made from.
+            built: holds `<model>/model.onnx`.
+        """
+        self._config = checkpoint.model_config
+        self._attention = _session(built / "attention" / "model.onnx")
+        self._scorer = _session(built / "fusion_scorer" / "model.onnx")
+
+    def see(self, encoder: Path, pictures: npt.NDArray[np.uint8], doing: str | None = None) -> Seen:
+        """Look at pictures, uint8 [n, S, S, 3], with an encoder; `doing` is shown beside the progress."""
+        session, seen = _session(encoder), []
+        with tqdm(total=len(pictures), desc=doing, unit="picture", disable=doing is None) as progress:
+            for start in range(0, len(pictures), BATCH):
+                (regions,) = session.run(["REGIONS"], {"IMAGE": pictures[start : start + BATCH]})
+                seen.append(self._attention.run(["ASPECTS", "MAPS"], {"REGIONS": regions}))
+                progress.update(len(regions))
+        aspects, maps = zip(*seen, strict=True)
+        return np.concatenate(aspects), np.concatenate(maps)
+
+    def rank(self, seen: Seen, history: Ids | None = None) -> Ids:
+        """Rank items for pictures.
+
+        Args:
+            seen: the pictures.
+            history: str [n, L]; None where nobody has one.
+
+        Returns:
+            ITEM_ID, str [n, K].
+        """
+        aspects, maps = seen
+        if history is None:
+            history = np.full((len(aspects), self._config.history), "", dtype=object)
+        text = np.zeros((len(aspects), self._config.words), dtype=np.int64)
+        request = {"ASPECTS": aspects, "MAPS": maps, "HISTORY": history, "TEXT": text}
+        batches = [slice(start, start + BATCH) for start in range(0, len(aspects), BATCH)]
+        answers = [
+            self._scorer.run(["ITEM_ID"], {name: tensor[batch] for name, tensor in request.items()})[0]
+            for batch in batches
+        ]
+        return np.concatenate(answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What people looked at, what they had chosen before and what they turned to next: n of them."""
+
+    pictures: Rows
+    """int64 [n]: positions among the pictures that were looked at."""
+    history: Ids
+    """str [n, L]."""
+    seen: Sequence[frozenset[str]]
+    """What is no answer: the history and what they look at."""
+    targets: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def read_questions(checkpoint: Checkpoint, dataset: Dataset, rows: Rows) -> Questions:
+    """The test queries of the data, warm and cold, in which one of some pictures is looked at.
+
+    Args:
+        checkpoint: knows how its training split the data.
+        dataset: what it was trained on; other data has no queries.
+        rows: catalogue rows of the pictures.
+    """
+    history: list[Ids] = []
+    pictures, seen, targets = [], [], []
+    known = _as_trained(checkpoint, dataset)
+    if known is not None:
+        config, ids = checkpoint.train_config, np.asarray(checkpoint.item_ids, dtype=object)
+        parts = split(known, cold_share=config.cold_share, seed=config.seed)
+        place = {dataset.catalogue.item_ids[row]: position for position, row in enumerate(rows)}
+        for queries in (parts.test, parts.cold):
+            for before, viewed, after in zip(queries.histories, queries.viewed, queries.targets, strict=True):
+                if viewed >= 0 and ids[viewed] in place:
+                    pictures.append(place[ids[viewed]])
+                    history.append(_pad(ids[before], checkpoint.model_config.history))
+                    seen.append(frozenset(ids[before]) | {ids[viewed]})
+                    targets.append(ids[after])
+    return Questions(np.asarray(pictures, dtype=np.int64), np.asarray(history, dtype=object), seen, targets)
+
+
+def _as_trained(checkpoint: Checkpoint, dataset: Dataset) -> Dataset | None:
+    """The data without what training left out as broken; None if it is not what the checkpoint knows."""
+    known = set(checkpoint.item_ids)
+    others = {row: name for row, name in enumerate(dataset.catalogue.item_ids) if name not in known}
+    try:
+        dataset = dataset.without_broken(others)
+    except DataError:  # too many to have been broken
+        return None
+    return dataset if dataset.catalogue.item_ids == checkpoint.item_ids else None
+
+
+def _pad(history: Ids, length: int) -> Ids:
+    recent = history[-length:]
+    return np.concatenate([recent, np.full(length - len(recent), "", dtype=object)])
+
+
+def overlap(ours: Ids, theirs: Ids) -> float:
+    """How many of the top 10 are the same, on average, whatever their order: 0 to 1."""
+    pairs = zip(ours[:, :TOP], theirs[:, :TOP], strict=True)
+    return float(np.mean([len({*mine} & {*other}) / len({*other}) for mine, other in pairs]))
+
+
+def compare_ndcg(answers: Answers, ours: Seen, theirs: Seen, questions: Questions) -> dict[str, float]:
+    """NDCG@10 where two encoders saw the pictures of the same questions.
+
+    Args:
+        answers: rank.
+        ours: what one encoder sees in the pictures.
+        theirs: what the other does.
+        questions: ask about them.
+
+    Returns:
+        `queries`; NDCG@10 of `ours` and of `theirs`; the `change` from theirs to ours and its `standard
+        error` (of paired differences), both as shares of theirs. Empty where nothing can be compared.
+    """
+    mine, other = (_gains(answers, seen, questions) for seen in (ours, theirs))
+    if not other.any():
+        return {}
+    base = float(other.mean())
+    change = (mine - other) / base
+    return {
+        "queries": len(questions),
+        "ours": float(mine.mean()),
+        "theirs": base,
+        "change": float(change.mean()),
+        "standard error": float(change.std() / len(change) ** 0.5),
+    }
+
+
+def _gains(answers: Answers, seen: Seen, questions: Questions) -> npt.NDArray[np.float64]:
+    """NDCG@10 of each question: float64 [n]."""
+    gains = np.zeros(len(questions))
+    if not len(questions):
+        return gains
+    aspects, maps = seen
+    ranked = answers.rank((aspects[questions.pictures], maps[questions.pictures]), questions.history)
+    for row, (known, target) in enumerate(zip(questions.seen, questions.targets, strict=True)):
+        new = [item for item in ranked[row] if item not in known][:TOP]
+        if target in new:
+            gains[row] = 1 / np.log2(2 + new.index(target))
+    return gains
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
