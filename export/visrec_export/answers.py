@@ -12,8 +12,9 @@ import onnxruntime
 from tqdm import tqdm
 
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.data import Dataset, Rows
+from visrec_training.data import Dataset
 from visrec_training.errors import DataError
+from visrec_training.interactions import Rows
 from visrec_training.split import split
 
 BATCH, TOP = 16, 10
@@ -107,7 +108,7 @@ def read_questions(checkpoint: Checkpoint, dataset: Dataset, rows: Rows) -> Ques
                     pictures.append(place[ids[viewed]])
                     history.append(_pad(ids[before], checkpoint.model_config.history))
                     seen.append(frozenset(ids[before]) | {ids[viewed]})
-                    targets.append(ids[after])
+                    targets.append(ids[after].item())
     return Questions(np.asarray(pictures, dtype=np.int64), np.asarray(history, dtype=object), seen, targets)
 
 

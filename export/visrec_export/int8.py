@@ -14,7 +14,8 @@ from visrec_export.errors import ExportRefused
 from visrec_export.quantize import quantize_encoder
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ConfigError
-from visrec_training.data import Dataset, Rows
+from visrec_training.data import Dataset
+from visrec_training.interactions import Rows
 from visrec_training.regions import load_pictures
 
 CALIBRATION = 128  # pictures that show what values activations take
