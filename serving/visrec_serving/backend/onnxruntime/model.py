@@ -8,6 +8,7 @@ runs it in a process of its own for each model instance; it imports nothing of v
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -77,9 +78,13 @@ class TritonPythonModel:
         names = [tensor["name"] for tensor in self.outputs]
         results = self.session.run(names, feeds)
         results = [recode(a, str.encode) if a.dtype == np.object_ else a for a in results]
-        ends = np.cumsum([len(part) for part in parts])[:-1]
-        answers = zip(*(np.split(array, ends) for array in results), strict=True)
-        return [pb_utils.InferenceResponse(list(map(pb_utils.Tensor, names, arrays))) for arrays in answers]
+        ends = [0, *itertools.accumulate(map(len, parts))]
+        return [
+            pb_utils.InferenceResponse(
+                [pb_utils.Tensor(name, array[start:end]) for name, array in zip(names, results, strict=True)]
+            )
+            for start, end in itertools.pairwise(ends)
+        ]
 
 
 def session_options(config: Config) -> ort.SessionOptions:
