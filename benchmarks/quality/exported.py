@@ -40,7 +40,7 @@ def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> Figures:
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
-        release = export_release(loaded, prepared.dataset.catalogue, repository, keep=1, requests=16)
+        release = export_release(loaded, prepared.dataset, repository, keep=1, requests=16)
         graph = repository / "fusion_scorer" / str(release.number) / "model.onnx"
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         with (

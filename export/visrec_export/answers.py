@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Dataset
 from visrec_training.errors import DataError
 from visrec_training.interactions import Rows
+from visrec_training.metrics import query_metrics
 from visrec_training.split import split
 
 BATCH, TOP = 16, 10
@@ -34,6 +34,7 @@ class Answers:
             built: holds `<model>/model.onnx`.
         """
         self._config = checkpoint.model_config
+        self._row_of = {item_id: row for row, item_id in enumerate(checkpoint.item_ids)}
         self._attention = _session(built / "attention" / "model.onnx")
         self._scorer = _session(built / "fusion_scorer" / "model.onnx")
 
@@ -70,6 +71,10 @@ class Answers:
         ]
         return np.concatenate(answers)
 
+    def rows(self, ranked: Ids) -> Rows:
+        """The rows of items in the checkpoint's catalogue; -1 where a small one leaves an answer empty."""
+        return np.asarray([self._row_of.get(item, -1) for item in ranked.ravel()]).reshape(ranked.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Questions:
@@ -79,9 +84,10 @@ class Questions:
     """int64 [n]: positions among the pictures that were looked at."""
     history: Ids
     """str [n, L]."""
-    seen: Sequence[frozenset[str]]
-    """What is no answer: the history and what they look at."""
-    targets: Sequence[str]
+    seen: list[Rows]
+    """Items, as rows of the checkpoint's catalogue, that are no answer: the history and what they look at."""
+    targets: list[Rows]
+    """The right answers, one or more a question."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -90,25 +96,30 @@ class Questions:
 def read_questions(checkpoint: Checkpoint, dataset: Dataset, rows: Rows) -> Questions:
     """The test queries of the data, warm and cold, in which one of some pictures is looked at.
 
+    Where the data says itself what measures, nobody looks at a picture, and there are none.
+
     Args:
         checkpoint: knows how its training split the data.
         dataset: what it was trained on; other data has no queries.
         rows: catalogue rows of the pictures.
     """
+    pictures: list[int] = []
     history: list[Ids] = []
-    pictures, seen, targets = [], [], []
+    seen: list[Rows] = []
+    targets: list[Rows] = []
     known = _as_trained(checkpoint, dataset)
     if known is not None:
         config, ids = checkpoint.train_config, np.asarray(checkpoint.item_ids, dtype=object)
         parts = split(known, cold_share=config.cold_share, seed=config.seed)
         place = {dataset.catalogue.item_ids[row]: position for position, row in enumerate(rows)}
-        for queries in (parts.test, parts.cold):
-            for before, viewed, after in zip(queries.histories, queries.viewed, queries.targets, strict=True):
-                if viewed >= 0 and ids[viewed] in place:
-                    pictures.append(place[ids[viewed]])
-                    history.append(_pad(ids[before], checkpoint.model_config.history))
-                    seen.append(frozenset(ids[before]) | {ids[viewed]})
-                    targets.append(ids[after].item())
+        for asked in (parts.test, parts.cold):
+            for query in np.flatnonzero(asked.viewed >= 0):
+                viewed = ids[asked.viewed[query]]
+                if viewed in place:
+                    pictures.append(place[viewed])
+                    history.append(_pad(ids[asked.histories[query]], checkpoint.model_config.history))
+                    seen.append(asked.seen[query])
+                    targets.append(asked.targets[query])
     return Questions(np.asarray(pictures, dtype=np.int64), np.asarray(history, dtype=object), seen, targets)
 
 
@@ -163,16 +174,15 @@ def compare_ndcg(answers: Answers, ours: Seen, theirs: Seen, questions: Question
 
 def _gains(answers: Answers, seen: Seen, questions: Questions) -> npt.NDArray[np.float64]:
     """NDCG@10 of each question: float64 [n]."""
-    gains = np.zeros(len(questions))
     if not len(questions):
-        return gains
+        return np.zeros(0)
     aspects, maps = seen
     ranked = answers.rank((aspects[questions.pictures], maps[questions.pictures]), questions.history)
-    for row, (known, target) in enumerate(zip(questions.seen, questions.targets, strict=True)):
-        new = [item for item in ranked[row] if item not in known][:TOP]
-        if target in new:
-            gains[row] = 1 / np.log2(2 + new.index(target))
-    return gains
+    best = np.full((len(questions), TOP), -1, dtype=np.int64)
+    for question, (items, known) in enumerate(zip(answers.rows(ranked), questions.seen, strict=True)):
+        new = items[(items >= 0) & ~np.isin(items, known)][:TOP]
+        best[question, : len(new)] = new
+    return query_metrics(best, questions.targets)[f"ndcg@{TOP}"]
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

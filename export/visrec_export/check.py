@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,20 @@ import onnxruntime
 import torch
 
 from visrec_export.errors import ExportRefused
+from visrec_export.fused import FUSED
 from visrec_export.graphs import MODELS
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.model import Model
 
 SCORE_TOLERANCE = 1e-4
 FEATURE_TOLERANCE = 1e-3  # relative to the largest value
+FEATURES = ("REGIONS", "ASPECTS", "MAPS")
+ANSWER = ("ITEM_ID", "SCORE", "ATTENTION")
 TOP = 10
 TIE = 1e-5  # relative difference below which the order of two scores is rounding
+
+Outputs: TypeAlias = dict[str, npt.NDArray[Any]]
+"""By name, [n, *dims]; STRING as object arrays of str."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +79,55 @@ def check(checkpoint: Checkpoint, model: Model, folder: Path, requests: Requests
         ExportRefused: scores or attention differ by more than 1e-4, features by more than 1e-3 of the
             largest, or a top 10 differs.
     """
-    ours = _with_onnxruntime(folder, requests)
-    theirs = _with_torch(checkpoint, model, requests)
-    largest = {
-        name: float(np.abs(ours[name] - theirs[name]).max())
-        for name in ("REGIONS", "ASPECTS", "MAPS", "SCORE", "ATTENTION")
-    }
-    count = len(requests.pictures)
+    return _compare(ask_graphs(folder, requests), ask_torch(checkpoint, model, requests), "PyTorch")
+
+
+def check_fused(folder: Path, requests: Requests, right: Outputs, against: str) -> dict[str, object]:
+    """Compare the fused graph in `folder` with right answers, on the requests that have a picture.
+
+    Args:
+        folder: holds `recommender/model.onnx`.
+        requests: what was asked.
+        right: the answers to all of them.
+        against: whose they are: PyTorch's, or the three graphs' where those are not meant to be PyTorch's.
+
+    Returns:
+        Figures as from `check`.
+
+    Raises:
+        ExportRefused: as from `check`.
+    """
+    sent = requests.has_picture
+    request = {"IMAGE": requests.pictures, "HISTORY": requests.history, "TEXT": requests.text}
+    answer = _session(folder / FUSED).run(
+        list(ANSWER), {name: tensor[sent] for name, tensor in request.items()}
+    )
+    return _compare(
+        dict(zip(ANSWER, answer, strict=True)),
+        {name: right[name][sent] for name in ANSWER},
+        against,
+        whose="the fused graph's ",
+    )
+
+
+def _compare(ours: Outputs, theirs: Outputs, against: str, whose: str = "") -> dict[str, object]:
+    largest = {name: float(np.abs(ours[name] - theirs[name]).max()) for name in ours if name != "ITEM_ID"}
+    count = len(theirs["ITEM_ID"])
     same = sum(_same_top(ours["ITEM_ID"][n], theirs["ITEM_ID"][n], theirs["SCORE"][n]) for n in range(count))
     figures: dict[str, object] = {"requests": count, "same top 10": same, "largest difference": largest}
-    for name in ("REGIONS", "ASPECTS", "MAPS"):
+    for name in (name for name in FEATURES if name in ours):
         allowed = FEATURE_TOLERANCE * float(np.abs(theirs[name]).max())
         if not largest[name] <= allowed:
-            raise ExportRefused(f"{name} differs from PyTorch by {largest[name]:.2g}; allowed: {allowed:.2g}")
+            raise ExportRefused(
+                f"{whose}{name} differs from {against} by {largest[name]:.2g}; allowed: {allowed:.2g}"
+            )
     for name in ("SCORE", "ATTENTION"):
         if not largest[name] <= SCORE_TOLERANCE:
             raise ExportRefused(
-                f"{name} differs from PyTorch by {largest[name]:.2g}; allowed: {SCORE_TOLERANCE:.2g}"
+                f"{whose}{name} differs from {against} by {largest[name]:.2g}; allowed: {SCORE_TOLERANCE:.2g}"
             )
     if same < count:
-        raise ExportRefused(f"the top {TOP} differ from PyTorch's in {count - same} of {count} requests")
+        raise ExportRefused(f"{whose}top {TOP} differ from {against} in {count - same} of {count} requests")
     return figures
 
 
@@ -107,25 +142,26 @@ def _same_top(
     )
 
 
-def _with_onnxruntime(folder: Path, requests: Requests) -> dict[str, npt.NDArray[Any]]:
-    sessions = [
-        onnxruntime.InferenceSession(folder / name / "model.onnx", providers=["CPUExecutionProvider"])
-        for name in MODELS
-    ]
-    encoder, attention, scorer = sessions
+def ask_graphs(folder: Path, requests: Requests) -> Outputs:
+    """Have the three graphs in a folder answer, one after the other."""
+    encoder, attention, scorer = (_session(folder / model) for model in MODELS)
     regions = encoder.run(["REGIONS"], {"IMAGE": requests.pictures})[0]
     aspects, maps = attention.run(["ASPECTS", "MAPS"], {"REGIONS": regions})
     sent = requests.has_picture[:, None, None]
-    outputs = ["ITEM_ID", "SCORE", "ATTENTION"]
     answer = scorer.run(
-        outputs,
+        list(ANSWER),
         {"ASPECTS": aspects * sent, "MAPS": maps * sent, "HISTORY": requests.history, "TEXT": requests.text},
     )
-    return {"REGIONS": regions, "ASPECTS": aspects, "MAPS": maps, **dict(zip(outputs, answer, strict=True))}
+    return {"REGIONS": regions, "ASPECTS": aspects, "MAPS": maps, **dict(zip(ANSWER, answer, strict=True))}
+
+
+def _session(model: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model / "model.onnx", providers=["CPUExecutionProvider"])
 
 
 @torch.inference_mode()
-def _with_torch(checkpoint: Checkpoint, model: Model, requests: Requests) -> dict[str, npt.NDArray[Any]]:
+def ask_torch(checkpoint: Checkpoint, model: Model, requests: Requests) -> Outputs:
+    """Have the model that graphs were made from answer."""
     regions = model.encoder(torch.from_numpy(requests.pictures))
     aspects, maps = model.attention(regions)
     sent = torch.from_numpy(requests.has_picture).view(-1, 1, 1)

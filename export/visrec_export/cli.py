@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fp32",
         help="int8 calibrates the encoder on the data's pictures; serve it on CPUs with VNNI",
     )
+    parser.add_argument(
+        "--fused",
+        action="store_true",
+        help="add one graph that does all of a request, for `visrec serve --model-config-name fused`;"
+        " it holds the catalogue a second time",
+    )
     bounds = Bounds()
     parser.add_argument(
         "--max-ndcg-drop",
@@ -74,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         keep=args.keep,
         requests=args.check_requests,
         int8=bounds if args.precision == "int8" else None,
+        fused=args.fused,
     )
     figures = release.report["against PyTorch"]
     print(
@@ -82,9 +89,14 @@ def run(args: argparse.Namespace) -> int:
     )
     if "against FP32" in release.report:
         print(_int8_line(release.report["against FP32"]))
+    if "fused" in release.report:
+        print(f"fused: answers as {release.report['fused']['against']} did")
     if release.removed:
         print(f"removed release{'s' * (len(release.removed) > 1)} {', '.join(map(str, release.removed))}")
-    print(f"release {release.number} is in {args.repository}: `visrec serve --repository {args.repository}`")
+    print(
+        f"release {release.number} is in {args.repository}: `visrec serve --repository {args.repository}"
+        f"{' --model-config-name fused' * args.fused}`"
+    )
     return 0
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from visrec_client.words import token_tensor
-from visrec_export.check import check, draw_requests
+from visrec_export.check import Requests, ask_graphs, ask_torch, check, check_fused, draw_requests
 from visrec_export.errors import RepositoryError
+from visrec_export.fused import fuse
 from visrec_export.graphs import write_graphs
 from visrec_export.int8 import Bounds, to_int8
 from visrec_export.repository import Shapes, check_shapes, ensure_configs, next_release, prune, publish
@@ -45,6 +46,7 @@ def export_release(
     keep: int,
     requests: int,
     int8: Bounds | None = None,
+    fused: bool = False,
     seed: int = 0,
 ) -> Release:
     """Publish a checkpoint as the newest release of a model repository.
@@ -57,10 +59,12 @@ def export_release(
         keep: releases to keep, the new one among them.
         requests: requests to compare.
         int8: makes the encoder one in INT8, which may cost this much; None leaves it in FP32.
+        fused: adds a graph that does the work of all three, for `configs/fused.pbtxt`.
         seed: decides which pictures and requests are taken.
 
     Raises:
-        ExportRefused: the graphs don't answer as PyTorch does, or INT8 costs too much.
+        ExportRefused: the graphs don't answer as PyTorch does, INT8 costs too much, or the catalogue is too
+            large to be fused.
         CheckpointError: none of the pictures can be read.
         RepositoryError: the repository holds releases of other shapes, or can't be written.
     """
@@ -77,8 +81,13 @@ def export_release(
     check_shapes(repository, shapes)
     with _building(repository) as built:
         write_graphs(checkpoint, model, built)
-        figures = check(checkpoint, model, built, draw_requests(checkpoint, pictures, texts, seed))
-        against_fp32 = int8 and to_int8(checkpoint, dataset, built, int8, seed)
+        asked = draw_requests(checkpoint, pictures, texts, seed)
+        proof: dict[str, Any] = {"against PyTorch": check(checkpoint, model, built, asked)}
+        if int8:
+            proof["against FP32"] = to_int8(checkpoint, dataset, built, int8, seed)
+        if fused:
+            fuse(built)
+            proof["fused"] = _prove_fused(checkpoint, model, built, asked, is_float=int8 is None)
         release = next_release(repository)
         report = {
             "release": release,
@@ -87,11 +96,21 @@ def export_release(
             "precision": "int8" if int8 else "fp32",
             "items": len(checkpoint.item_ids),
             "bytes": {path.parent.name: path.stat().st_size for path in sorted(built.glob("*/model.onnx"))},
-            "against PyTorch": figures,
-            **({"against FP32": against_fp32} if against_fp32 else {}),
+            **proof,
         }
         publish(repository, release, built, shapes, json.dumps(report, indent=2) + "\n")
     return Release(release, report, prune(repository, keep))
+
+
+def _prove_fused(
+    checkpoint: Checkpoint, model: Model, built: Path, asked: Requests, *, is_float: bool
+) -> dict[str, Any]:
+    """The fused graph answers as PyTorch does; in INT8, as the three graphs do that it is made of."""
+    if is_float:
+        against, right = "PyTorch", ask_torch(checkpoint, model, asked)
+    else:
+        against, right = "the three graphs", ask_graphs(built, asked)
+    return {"against": against, **check_fused(built, asked, right, against)}
 
 
 def _draw_items(catalogue: Catalogue, count: int, seed: int) -> list[int]:

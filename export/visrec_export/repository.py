@@ -1,8 +1,9 @@
 """The Triton model repository: committed configs, and numbered versions beside them.
 
-The three models of a release have the same version number; the ensembles' steps name it. A version is
-complete before anything names it, so an export that is cut short leaves the old release as it was. Shapes
-are set with a repository's first release and stay.
+The three models of a release have the same version number; the ensembles' steps name it. A fused graph, where
+a release has one, is that version of the recommender, and configs/fused.pbtxt names it. A version is complete
+before anything names it, so an export that is cut short leaves the old release as it was. Shapes are set with
+a repository's first release and stay.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from visrec_export.errors import RepositoryError
+from visrec_export.fused import FUSED
 from visrec_export.graphs import MODELS
 from visrec_training.files import write_text
 
 ENSEMBLES = ("recommender", "embedder")
 ENSEMBLE_VERSION = "1"
-"""An ensemble's folder is empty and its config names the release, so it needs but one version."""
+"""An ensemble's config names the release, so it needs but one version, which Triton wants a folder for."""
 Shapes = Mapping[str, Sequence[int]]
 
 
@@ -68,8 +70,9 @@ def publish(repository: Path, release: int, built: Path, shapes: Shapes, report:
         shapes: dims, without batch, of each tensor: what the configs must say.
         report: JSON text, kept beside the models.
     """
-    for model in MODELS:
-        (built / model).rename(repository / model / str(release))
+    for folder in sorted(built.iterdir()):
+        if folder.is_dir():
+            folder.rename(repository / folder.name / str(release))
     for ensemble in ENSEMBLES:
         (repository / ensemble / ENSEMBLE_VERSION).mkdir(exist_ok=True)
     write_text(_report(repository, release), report)
@@ -91,8 +94,18 @@ def prune(repository: Path, keep: int) -> list[int]:
     for release in removed:
         for model in MODELS:
             shutil.rmtree(repository / model / str(release), ignore_errors=True)
+        _remove_fused(repository / FUSED / str(release))
         _report(repository, release).unlink(missing_ok=True)
     return removed
+
+
+def _remove_fused(version: Path) -> None:
+    """Remove what a release may have here; the ensemble's own folder stays."""
+    if not version.is_dir():
+        return
+    (version / "model.onnx").unlink(missing_ok=True)
+    if version.name != ENSEMBLE_VERSION:
+        version.rmdir()
 
 
 def _template() -> Path:
@@ -124,4 +137,7 @@ def _set_dims(config: str, shapes: Shapes) -> str:
 
 
 def _pin(config: str, release: int) -> str:
-    return re.sub(r"\bmodel_version: -?\d+", f"model_version: {release}", config)
+    """Name the release: in an ensemble's steps, or as the one version that a fused recommender serves."""
+    if "ensemble_scheduling" in config:
+        return re.sub(r"\bmodel_version: -?\d+", f"model_version: {release}", config)
+    return re.sub(r"\bversions: \[ \d+ \]", f"versions: [ {release} ]", config)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
 from visrec_serving.errors import ServerFailed
 
 
@@ -33,6 +36,34 @@ def servable_models(repository: Path, wanted: tuple[str, ...] = ()) -> tuple[str
     if empty := [name for name in names if not found[name]]:
         raise ServerFailed(f"no versions of {', '.join(empty)} in {repository}: run `visrec export` first")
     return names
+
+
+def check_alternatives(repository: Path, models: tuple[str, ...], config_name: str) -> None:
+    """Check that alternative configs are there, and the graphs that they name.
+
+    Args:
+        repository: folder with a folder for each model.
+        models: those that are loaded.
+        config_name: each model's `configs/<config_name>.pbtxt` is used where it has one.
+
+    Raises:
+        ServerFailed: no model has one, or one can't be read or names a version without a graph.
+    """
+    paths = sorted(repository.glob(f"*/configs/{config_name}.pbtxt"))
+    if not paths:
+        raise ServerFailed(f"no model in {repository} has a configs/{config_name}.pbtxt")
+    for path in paths:
+        model = path.parents[1]
+        try:
+            policy = text_format.Parse(path.read_text("utf-8"), ModelConfig()).version_policy
+        except text_format.ParseError as error:
+            raise ServerFailed(f"{path} can't be read: {error}") from error
+        for version in policy.specific.versions:
+            if model.name in models and not (model / str(version) / "model.onnx").is_file():
+                raise ServerFailed(
+                    f"{config_name}.pbtxt of {model.name} is for a graph that release {version} lacks: run "
+                    "`visrec export --fused`, or leave out --model-config-name"
+                )
 
 
 def versions(model: Path) -> list[int]:

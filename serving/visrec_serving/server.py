@@ -17,7 +17,7 @@ from visrec_serving.config import ServerConfig
 from visrec_serving.errors import ServerFailed
 from visrec_serving.installation import Installation
 from visrec_serving.log import Echo, failure_reason
-from visrec_serving.repository import servable_models
+from visrec_serving.repository import check_alternatives, servable_models
 
 
 class Server:
@@ -77,6 +77,8 @@ class Server:
             raise ServerFailed(f"this server already runs at {self.grpc_url}")
         installation = Installation.find()
         models = servable_models(self.config.repository, self.config.models)
+        if self.config.model_config_name:
+            check_alternatives(self.config.repository, models, self.config.model_config_name)
         wanted = {name: getattr(self.config, f"{name}_port") for name in self.ports}
         self.ports = ports.reserve(self.config.address, wanted)
         try:

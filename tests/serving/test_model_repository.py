@@ -82,6 +82,18 @@ def test_another_machines_configs_are_used_where_a_model_has_them(committed, sta
         assert all(f" {threads} intra-op" in line for line in mine)
 
 
+def test_a_release_that_was_not_fused_is_not_served_as_one(committed, start):
+    with pytest.raises(
+        ServerFailed, match=r"fused\.pbtxt of recommender is for a graph that release 1 lacks"
+    ):
+        start(committed, model_config_name="fused").start()
+
+
+def test_a_choice_that_no_model_has_is_named(committed, start):
+    with pytest.raises(ServerFailed, match=r"no model in .* has a configs/typo\.pbtxt"):
+        start(committed, model_config_name="typo").start()
+
+
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="shows what happens without a GPU")
 def test_the_gpu_configs_say_what_they_lack_here(committed, start, tmp_path):
     with pytest.raises(ServerFailed, match=r"has kind KIND_GPU but no GPUs are available"):
@@ -91,8 +103,11 @@ def test_the_gpu_configs_say_what_they_lack_here(committed, start, tmp_path):
 @pytest.mark.parametrize("path", ALTERNATIVES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_other_configs_differ_only_in_how_a_model_runs(path):
     usual, other = read(path.parents[1] / "config.pbtxt"), read(path)
+    how = ["dynamic_batching", "instance_group", "optimization", "parameters"]
+    if path.stem == "fused":  # one graph in place of an ensemble
+        how += ["platform", "backend", "ensemble_scheduling", "version_policy", "model_warmup"]
     for config in (usual, other):
-        for field in ("dynamic_batching", "instance_group", "optimization", "parameters"):
+        for field in how:
             config.ClearField(field)
     assert other == usual
 
