@@ -166,7 +166,9 @@ def _int8_quality(repositories: dict[str, Path]) -> dict[str, Any] | None:
     for name, repository in repositories.items():
         reports = sorted(repository.glob("release-*.json"), key=lambda path: path.stat().st_mtime)
         if name.endswith("-int8") and reports:
-            figures = json.loads(reports[-1].read_text())["against FP32"]
+            figures = json.loads(reports[-1].read_text()).get("against FP32")
+            if figures is None:
+                raise BenchError(f"{repository} is given as {name}, but its newest release is not in INT8")
             return {
                 "repository": name,
                 # not measured on data whose queries send no picture

@@ -106,7 +106,7 @@ def _int8_line(figures: dict[str, Any]) -> str:
         f"NDCG@10 {ndcg['theirs']:.4f} to {ndcg['ours']:.4f} ({ndcg['change']:+.1%}, standard error"
         f" {ndcg['standard error']:.1%}) over {ndcg['queries']:,} queries"
         if ndcg
-        else "NDCG@10 not measured: this data holds no queries that the checkpoint's training held out"
+        else "NDCG@10 not measured: in this data, no query that training held out looks at a picture"
     )
     return (
         f"INT8 against FP32: the first {figures['float layers']} of {figures['layers']} layers stay in float,"

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model-config-name",
         metavar="NAME",
-        help="use each model's configs/NAME.pbtxt where it has one, such as gpu or cpu-16",
+        help="use each model's configs/NAME.pbtxt where it has one, such as fused, latency, gpu or cpu-16",
     )
     parser.add_argument(
         "--ready-timeout", type=float, default=60.0, metavar="SECONDS", help="give up starting after this"

@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import onnx
 import onnxruntime
+import pyarrow.parquet as pq
 import pytest
 
-from visrec_export.answers import Answers, overlap
+from visrec_export.answers import Answers, overlap, read_questions
 from visrec_export.errors import ExportRefused
 from visrec_export.graphs import MODELS
 from visrec_export.int8 import Bounds
@@ -119,6 +120,30 @@ def test_without_behaviour_the_top_10_are_the_proof(run, small_shop, visrec, tmp
     figures = json.loads((tmp_path / "release-1.json").read_text())["against FP32"]
     assert figures["ndcg@10"] == {}
     assert figures["top 10 overlap"] >= 0.9
+
+
+def test_questions_are_what_training_held_out(run, small_shop):
+    """Each asks with a picture; the right answers and what was seen are the split's own."""
+    checkpoint, dataset = Checkpoint.load(run / "best.pt"), read(small_shop, None)
+    rows = np.arange(0, len(dataset.catalogue), 2)
+    questions = read_questions(checkpoint, dataset, rows)
+    assert len(questions) > 100
+    ids = np.asarray(checkpoint.item_ids, dtype=object)
+    for picture, history, seen, right in zip(
+        questions.pictures, questions.history, questions.seen, questions.targets, strict=True
+    ):
+        sent = [item for item in history if item]
+        assert {*sent, ids[rows[picture]]} <= {*ids[seen]}
+        assert len(right) and not {*ids[right]} & {*ids[seen]}
+
+
+def test_data_with_a_split_of_its_own_has_no_questions_with_pictures(run, small_shop, add_split, tmp_path):
+    shop = shutil.copytree(small_shop, tmp_path / "shop")
+    done = pq.read_table(shop / "interactions.parquet")
+    pq.write_table(add_split(done, np.random.default_rng(0)), shop / "interactions.parquet")
+    dataset = read(shop, None)
+    every = np.arange(len(dataset.catalogue))
+    assert len(read_questions(Checkpoint.load(run / "best.pt"), dataset, every)) == 0
 
 
 def test_bounds_refuse_a_loss_and_welcome_a_gain():
