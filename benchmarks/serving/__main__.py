@@ -24,6 +24,7 @@ from visrec_bench.errors import BenchError
 from visrec_bench.requests import draw_moments
 from visrec_client.errors import VisrecError
 from visrec_client.picture import load_picture
+from visrec_serving import ServerConfig
 from visrec_training.data import Dataset, read_dataset
 from visrec_training.files import make_folder, write_text
 
@@ -50,9 +51,9 @@ def _arguments() -> argparse.Namespace:
         "--repository",
         action="append",
         required=True,
-        metavar="NAME=FOLDER",
-        help="an exported model repository, named backbone-precision, such as lite0-fp32; may be repeated."
-        " The first is what peers are compared with",
+        metavar="NAME=FOLDER[@CONFIG]",
+        help="an exported model repository, named backbone-precision, such as lite0-fp32, and the configs that"
+        " it is served with, such as fused; may be repeated. The first is what peers are compared with",
     )
     parser.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="the first one's checkpoint, for FastAPI + PyTorch"
@@ -69,7 +70,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(args: argparse.Namespace) -> None:
-    repositories = {name: Path(path) for name, _, path in (word.partition("=") for word in args.repository)}
+    repositories = dict(map(_repository, args.repository))
     main_name, main_repository = next(iter(repositories.items()))
     peers = _peers(args.peers.split(","), args.checkpoint)
     make_folder(args.work)
@@ -81,7 +82,7 @@ def _run(args: argparse.Namespace) -> None:
     if peers:
         measures[results.CLIENT] = partial(run_client, main_repository, jpegs, settings)
     for peer in peers:
-        environment = _environment(peer, main_repository, args, settings)
+        environment = _environment(peer, main_repository.repository, args, settings)
         bodies = [_body(peer, request) for request in jpegs]
         measures[peer.name] = partial(run_peer, peer, environment, bodies, settings)
     # all of them, then all again: what disturbs the machine for a while must not fall on one alone
@@ -99,7 +100,19 @@ def _run(args: argparse.Namespace) -> None:
     _write(runs, main_name, repositories)
 
 
-def _write(runs: results.Runs, main_name: str, repositories: dict[str, Path]) -> None:
+def _repository(word: str) -> tuple[str, ServerConfig]:
+    name, _, place = word.partition("=")
+    folder, _, config = place.partition("@")
+    return name, ServerConfig(
+        repository=Path(folder),
+        model_config_name=config or None,
+        grpc_port=0,  # any that is free, and so on
+        http_port=0,
+        metrics_port=0,
+    )
+
+
+def _write(runs: results.Runs, main_name: str, repositories: dict[str, ServerConfig]) -> None:
     summary = results.summarise(runs, _int8_quality(repositories), main_name)
     # the scale of the catalogue is another command's part of this file
     earlier = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
@@ -161,9 +174,10 @@ def _environment(
     }
 
 
-def _int8_quality(repositories: dict[str, Path]) -> dict[str, Any] | None:
+def _int8_quality(repositories: dict[str, ServerConfig]) -> dict[str, Any] | None:
     """What the export of the first INT8 repository measured against FP32; None where there is none."""
-    for name, repository in repositories.items():
+    for name, config in repositories.items():
+        repository = config.repository
         reports = sorted(repository.glob("release-*.json"), key=lambda path: path.stat().st_mtime)
         if name.endswith("-int8") and reports:
             figures = json.loads(reports[-1].read_text()).get("against FP32")

@@ -42,14 +42,14 @@ class Settings:
     cores: int = dataclasses.field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
 
-def run_visrec(repository: Path, settings: Settings, seed: int) -> dict[str, Any]:
+def run_visrec(config: ServerConfig, settings: Settings, seed: int) -> dict[str, Any]:
     """Measure a repository with perf_analyzer, and its graphs without a server right after.
 
     Raises:
         VisrecError: the server or perf_analyzer fails.
     """
     analyzer = PerfAnalyzer.find(settings.work.absolute() / "lib")
-    with Server(_on_free_ports(repository)) as server:
+    with Server(config) as server:
         shapes = Connection(server.grpc_url).input_shapes("recommender")
         requests = draw_requests(settings.dataset, shapes, settings.requests, seed)
         data = settings.work.absolute() / "requests.json"
@@ -63,7 +63,7 @@ def run_visrec(repository: Path, settings: Settings, seed: int) -> dict[str, Any
             folder=settings.work,
         )
         limit = measure_limit(
-            repository, "recommender", requests, cores=settings.cores, seconds=settings.seconds
+            config.repository, "recommender", requests, cores=settings.cores, seconds=settings.seconds
         )
         rate = SHARE * saturated(closed).clients.throughput
         # a tail needs more answers than a mean
@@ -78,10 +78,10 @@ def run_visrec(repository: Path, settings: Settings, seed: int) -> dict[str, Any
 
 
 def run_client(
-    repository: Path, jpegs: Sequence[dict[str, Any]], settings: Settings, seed: int
+    config: ServerConfig, jpegs: Sequence[dict[str, Any]], settings: Settings, seed: int
 ) -> dict[str, Any]:
     """Measure a repository through visrec's own client code, from the same JPEGs that peers get."""
-    with Server(_on_free_ports(repository)) as server:
+    with Server(config) as server:
         shapes = Connection(server.grpc_url).input_shapes("recommender")
         tensors = draw_requests(settings.dataset, shapes, settings.requests, seed)
 
@@ -139,7 +139,3 @@ async def _loads(askers: Callable[[int], Any], settings: Settings, seed: int) ->
         "at once": {str(key): {"clients": dataclasses.asdict(value)} for key, value in closed.items()},
         "at 60%": {"clients": dataclasses.asdict(random), "load": {"rate": rate}},
     }
-
-
-def _on_free_ports(repository: Path) -> ServerConfig:
-    return ServerConfig(repository=repository, grpc_port=0, http_port=0, metrics_port=0)
