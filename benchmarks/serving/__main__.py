@@ -52,8 +52,8 @@ def _arguments() -> argparse.Namespace:
         action="append",
         required=True,
         metavar="NAME=FOLDER[@CONFIG]",
-        help="an exported model repository, named backbone-precision, such as lite0-fp32, and the configs that"
-        " it is served with, such as fused; may be repeated. The first is what peers are compared with",
+        help="an exported model repository, named backbone-precision, such as lite0-fp32, and the configs"
+        " that it is served with, such as fused; may be repeated. The first is what peers are compared with",
     )
     parser.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="the first one's checkpoint, for FastAPI + PyTorch"
