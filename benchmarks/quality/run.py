@@ -18,6 +18,7 @@ from benchmarks.quality.measure import Measured, asked, measure
 from benchmarks.quality.summary import summarise
 from benchmarks.quality.visrec_run import (
     BEST,
+    MOST_SEEDS,
     SETTINGS,
     VARIANTS,
     VISREC,
@@ -154,7 +155,7 @@ def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
                 yield task(model, seed, options, baseline(fit, known), cornac_baselines)
     for variant in plan.variants:
         overrides = VARIANTS[variant].on_top_of(SETTINGS.get(data.name, Overrides()))
-        for seed in range(plan.seeds):
+        for seed in range(min(plan.seeds, MOST_SEEDS.get(variant, plan.seeds))):
             measured = partial(_visrec, whole, rows, data, plan.cache, seed, overrides)
             yield task(variant, seed, overrides, measured, visrec_run)
 

@@ -67,7 +67,7 @@ SETTINGS: dict[str, Overrides] = {
 }
 """Options by the name of a set, chosen on its validation part; any other set gets visrec's defaults."""
 
-VISREC = "visrec"
+VISREC, FINETUNED = "visrec", "visrec, last block fine-tuned"
 BEST = "best.pt"
 VARIANTS = {
     VISREC: Overrides(),
@@ -76,8 +76,10 @@ VARIANTS = {
     "visrec without behaviour": Overrides(without=("behaviour",)),
     "visrec, uniform attention": Overrides(model={"user_attention": False}),
     "visrec, random backbone": Overrides(weights="random"),
-    "visrec, last block fine-tuned": Overrides(train={"finetune_blocks": 1}),
+    FINETUNED: Overrides(train={"finetune_blocks": 1}),
 }
+MOST_SEEDS = {FINETUNED: 1}
+"""How often a variant is trained at most: each epoch of this one encodes every picture anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from visrec_training.attention import Attention
+from visrec_training.attention import GIST, Attention
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ConfigError, ModelConfig, TrainConfig
 from visrec_training.item_tower import Items
@@ -103,14 +103,39 @@ def test_a_catalogue_smaller_than_k_is_filled_up_with_zeros(checkpoint, model):
     assert scores.sum().item() == pytest.approx(1)
 
 
-def test_the_reduction_whitens_regions():
-    config = ModelConfig(region_dim=4)
-    attention = Attention(config, 6)
+@pytest.fixture
+def fitted():
+    """An attention fitted to pictures, and those pictures' regions, float [100, 49, 6]."""
+    attention = Attention(ModelConfig(region_dim=4, aspect_dim=3), 6)
     generator = torch.Generator().manual_seed(0)
-    regions = torch.randn(5000, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 3
-    attention.fit(regions)
-    covariance = np.cov(attention.reduce(regions).detach().numpy().T)
+    pictures = torch.randn(100, 1, 6, generator=generator)
+    regions = (pictures + torch.randn(100, 49, 6, generator=generator)) @ torch.randn(
+        6, 6, generator=generator
+    )
+    attention.fit(regions + 3)
+    return attention, regions + 3
+
+
+def test_the_reduction_whitens_regions(fitted):
+    attention, regions = fitted
+    covariance = np.cov(attention.reduce(regions.flatten(0, 1)).detach().numpy().T)
     assert np.allclose(covariance, np.eye(4), atol=0.05)
+
+
+def test_the_gist_takes_in_the_whole_picture_alike(fitted):
+    attention, regions = fitted
+    shuffled = regions[:, torch.randperm(49, generator=torch.Generator().manual_seed(0))]
+    with torch.inference_mode():
+        (aspects, maps), (again, _) = attention(regions), attention(shuffled)
+    assert torch.allclose(maps[:, GIST], torch.full((100, 49), 1 / 49))
+    assert torch.allclose(aspects[:, GIST], again[:, GIST], atol=1e-4)
+    assert torch.allclose(aspects[:, GIST].norm(dim=1), torch.full((100,), 3**0.5))
+    assert not torch.allclose(maps[:, GIST + 1], maps[:, GIST])
+
+
+def test_training_leaves_the_gist_as_it_was_fitted(fitted):
+    attention, _ = fitted
+    assert not any(parameter.requires_grad for parameter in attention.gist.parameters())
 
 
 @pytest.mark.parametrize(
@@ -118,6 +143,7 @@ def test_the_reduction_whitens_regions():
     [
         (lambda: ModelConfig(history_heads=7), "ModelConfig.history_heads is 7; allowed: a divisor of dim"),
         (lambda: ModelConfig(levels=()), "ModelConfig.levels"),
+        (lambda: ModelConfig(aspects=1), "ModelConfig.aspects is 1; allowed: a whole number of at least 2"),
         (lambda: TrainConfig(epochs=0), "TrainConfig.epochs is 0; allowed: a whole number of at least 1"),
         (lambda: TrainConfig(cold_share=0.9), "TrainConfig.cold_share is 0.9; allowed: from 0 to 0.5"),
     ],

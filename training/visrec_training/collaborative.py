@@ -79,7 +79,7 @@ def learn_places(
 
 
 @torch.no_grad()
-def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: TrainConfig) -> None:
+def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: TrainConfig) -> Tensor:
     """Fit the tower's collaborative parameters: content predicts places, ids say by how much it errs.
 
     Args:
@@ -87,6 +87,9 @@ def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: Trai
         learned: what is to be predicted.
         aspects: float [N, M, d], what the attention sees in the catalogue's pictures now.
         config: the regression's strength.
+
+    Returns:
+        float [n, place_width]: where each of the met items would be placed if nobody had met it.
     """
     looks = aspects[:, GIST].double()[learned.rows]
     mean = looks.mean(0)
@@ -101,13 +104,15 @@ def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: Trai
     # what a regression says of unseen items (here of each item, left out in turn) is timid, and so puts new
     # items behind all known ones
     unseen = known - duals / inverse.diagonal().unsqueeze(1)
-    duals *= _stretch(known, unseen, tower.config, config.new_item_spread)
+    stretch = _stretch(known, unseen, tower.config, config.new_item_spread)
+    duals *= stretch
     fitted = kernel @ duals - config.content_ridge * duals
     by_looks = scale * (looks.T @ duals).T
     tower.words.places.weight.copy_(learned.words.t() @ duals)
     tower.picture.places.weight.copy_(by_looks)
     tower.picture.places.bias.copy_(offset - by_looks @ mean)
     tower.id_places.weight[learned.rows] = (known - fitted).float()
+    return (unseen * stretch + offset).float()
 
 
 def _stretch(known: Tensor, unseen: Tensor, model: ModelConfig, power: float) -> Tensor:

@@ -111,7 +111,7 @@ class TrainConfig:
     """Share of all steps in which the learning rate rises from 0; a cosine takes it back to 0."""
     patience: int = 3
     """Epochs without a better validation NDCG@10 after which training stops."""
-    id_dropout: float = 0.3
+    id_dropout: float = 0.2
     """Share of items, drawn anew in each step, whose id part is withheld, so that content must suffice."""
     keep_picture: float = 0.7
     """Chance that an example keeps its picture; likewise below. Each combination is trained."""

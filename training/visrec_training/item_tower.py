@@ -34,10 +34,11 @@ class Items(NamedTuple):
     sources: Tensor
     """float [N, collaborative_dim]: how an item reads in a history."""
 
-    def with_content(self, content: Tensor) -> Items:
-        """The same places in the collaborative space, with other content vectors, [N, dim]."""
-        places = self.vectors[:, content.shape[1] :]
-        return self._replace(vectors=torch.cat([content, places], dim=-1))
+    @classmethod
+    def join(cls, content: Tensor, places: Tensor) -> Items:
+        """Content vectors [N, dim] and places [N, place_width]."""
+        width = places.shape[1] // 2
+        return cls(torch.cat([content, places[:, width:]], dim=-1), places[:, :width])
 
 
 def place_width(config: ModelConfig) -> int:
@@ -135,6 +136,7 @@ class ItemTower(nn.Module):
         self.gate = nn.Linear(2 * config.dim, config.dim)
         self.id_places = nn.Embedding(items, place_width(config)).requires_grad_(False)
         nn.init.zeros_(self.id_places.weight)
+        self.unmet = nn.Parameter(torch.zeros(()))  # appeal of what is not known by id, next to what is
 
     def forward(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Items:
         """Make the catalogue.
@@ -144,9 +146,8 @@ class ItemTower(nn.Module):
             tokens: int64 [N, T], the words of each item.
             has_id: bool [N]; False withholds the id part.
         """
-        content, places = self.content(aspects, tokens, has_id), self._places(aspects, tokens, has_id)
-        width = self.config.collaborative_dim
-        return Items(torch.cat([content, places[:, width:]], dim=-1), places[:, :width])
+        places = self.as_met(self.places(aspects, tokens, has_id), has_id)
+        return Items.join(self.content(aspects, tokens, has_id), places)
 
     def content(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
         """The trained part: vectors of length 1, [N, dim]. Arguments as for `forward`."""
@@ -157,7 +158,11 @@ class ItemTower(nn.Module):
         gate = torch.sigmoid(self.gate(torch.cat([content, taught], dim=-1)))
         return F.normalize(content + 2 * gate * taught, dim=-1)
 
-    def _places(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
+    def places(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
         """The fitted part, [N, place_width]. Arguments as for `forward`."""
         taught = self.id_places.weight * has_id.unsqueeze(-1)
         return self.picture.place(aspects) + self.words.place(tokens) + taught
+
+    def as_met(self, places: Tensor, has_id: Tensor) -> Tensor:
+        """Places [N, place_width] with the appeal of what is not known by id, bool [N], set right."""
+        return torch.cat([places[:, :-1], places[:, -1:] + self.unmet * ~has_id.unsqueeze(1)], dim=-1)

@@ -70,7 +70,8 @@ def rank_catalogue(
         viewed, histories = queries.viewed[chosen], queries.histories[chosen]
         if modalities.viewed_in_history:
             histories = [np.append(each, item) for each, item in zip(histories, viewed, strict=True)]
-        history = pad_histories(histories, scorer.tower.history.recency.shape[1])
+        longest = max(1, *map(len, histories))
+        history = pad_histories(histories, min(longest, scorer.tower.history.recency.shape[1]))
         pictures = torch.from_numpy(viewed.clip(min=0)).to(device)
         has_picture = torch.from_numpy((viewed >= 0) & modalities.picture).to(device).view(-1, 1, 1)
         logits, _ = scorer.logits(

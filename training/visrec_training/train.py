@@ -166,11 +166,12 @@ class Trainer:
         config = self.config
         backbone = {id(parameter) for parameter in self.finetuned}
         trained = [p for p in self.model.parameters() if p.requires_grad and id(p) not in backbone]
-        balance = {id(parameter) for parameter in self.model.query_tower.balance.parameters()}
+        # logarithms, which have far to go
+        balance = [*self.model.query_tower.balance.parameters(), self.model.item_tower.unmet]
+        far = {id(parameter) for parameter in balance}
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if id(p) not in balance], "lr": config.learning_rate},
-            # logarithms, which have far to go
-            {"params": self.model.query_tower.balance.parameters(), "lr": 5 * config.learning_rate},
+            {"params": [p for p in trained if id(p) not in far], "lr": config.learning_rate},
+            {"params": balance, "lr": 5 * config.learning_rate},
         ]
         if self.finetuned:  # pretrained weights are moved gently
             groups.append({"params": self.finetuned, "lr": config.learning_rate / 20})
@@ -216,7 +217,10 @@ class Trainer:
         self.aspects, self.maps = self.model.aspects(self.reduced)
         tower = self.model.item_tower
         if self.learned:
-            fit_places(tower, self.learned, self.aspects, self.config)
+            unseen = fit_places(tower, self.learned, self.aspects, self.config)
+        self.known_places = self.new_places = tower.places(self.aspects, self.tokens, self.has_id)
+        if self.learned:
+            self.new_places = self.known_places.index_copy(0, self.learned.rows, unseen)
         self.items = tower(self.aspects, self.tokens, self.has_id)
 
     def _loss(self, batch: Batch) -> Tensor:
@@ -225,8 +229,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             aspects, maps = self._attend()
             kept = torch.rand(len(self.has_id), device=self.device) >= self.config.id_dropout
-            content = model.item_tower.content(aspects, self.tokens, self.has_id & kept)
-            items = self.items.with_content(content)
+            items = self._items(aspects, self.has_id & kept)
             has_picture = (batch.pictures >= 0).view(-1, 1, 1)
             pictures = batch.pictures.clamp_min(0)
             query, _ = model.query_tower(
@@ -245,6 +248,12 @@ class Trainer:
         is_target = batch.targets >= 0
         likely = F.log_softmax(logits, dim=1).gather(1, batch.targets.clamp_min(0))
         return -((likely * is_target).sum(1) / is_target.sum(1)).mean()
+
+    def _items(self, aspects: Tensor, has_id: Tensor) -> Items:
+        """The catalogue as if only items with an id, bool [N], had been met."""
+        tower = self.model.item_tower
+        places = torch.where(has_id.unsqueeze(1), self.known_places, self.new_places)
+        return Items.join(tower.content(aspects, self.tokens, has_id), tower.as_met(places, has_id))
 
     def _attend(self) -> tuple[Tensor, Tensor]:
         """Aspects and maps of the whole catalogue; some pictures, drawn at random, are looked at anew.

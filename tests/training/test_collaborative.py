@@ -1,0 +1,102 @@
+"""The collaborative space: behaviour places what people met, and content places the rest."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from visrec_training.attention import GIST
+from visrec_training.collaborative import ease, factorise, fit_places, learn_places
+from visrec_training.config import ModelConfig, TrainConfig
+from visrec_training.item_tower import ItemTower, PictureVector, WordBag
+
+MODEL = ModelConfig(dim=8, aspect_dim=4, aspects=2, regression_dim=3, spectral_dim=2)
+TRAIN = TrainConfig(similarity_ridge=1.0, new_item_spread=0.0)
+ITEMS, WORDS = 12, 6
+
+
+@pytest.fixture
+def shop():
+    """Item tower, looks float [12, 2, 4] and words int64 [12, 3] of a catalogue; items 0 to 9 were met."""
+    generator = torch.Generator().manual_seed(0)
+    tower = ItemTower(MODEL, ITEMS, PictureVector(MODEL), WordBag(MODEL, torch.ones(WORDS + 1)))
+    aspects = torch.randn(ITEMS, 2, 4, generator=generator)
+    tokens = torch.randint(1, WORDS + 1, (ITEMS, 3), generator=generator)
+    return tower, aspects, tokens
+
+
+def learn(tower, tokens, met=range(10)):
+    rng = np.random.default_rng(0)
+    people = [rng.choice(10, size=4, replace=False) for _ in range(40)]
+    people = [np.asarray([item for item in liked if item in met], dtype=np.int64) for liked in people]
+    return learn_places(people, tower.words, tokens, MODEL, TRAIN)
+
+
+def test_regression_tells_each_item_from_the_others():
+    people = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1]], dtype=torch.float64)
+    weights = ease(people.T @ people, ridge=0.5)
+    assert weights.diagonal().abs().max() == 0
+    assert weights[0, 1] > weights[0, 2]
+
+
+def test_factors_give_the_similarity_back_up_to_their_scale():
+    similarity = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    source, target = factorise(similarity, 6)
+    product = source @ target.T
+    assert torch.allclose(product / product.norm(), similarity / similarity.norm(), atol=1e-6)
+
+
+def test_what_people_met_lies_where_behaviour_puts_it(shop):
+    tower, aspects, tokens = shop
+    learned = learn(tower, tokens)
+    fit_places(tower, learned, aspects, TRAIN)
+    with torch.no_grad():
+        places = tower.places(aspects, tokens, torch.ones(ITEMS, dtype=torch.bool))
+    assert torch.allclose(places[learned.rows], learned.places.float(), atol=1e-4)
+
+
+def test_an_item_nobody_met_lies_where_its_content_puts_it(shop):
+    """Two items with one picture and one text, one of them met: without its id, it lies with the other."""
+    tower, aspects, tokens = shop
+    aspects[10], tokens[10] = aspects[0], tokens[0]
+    fit_places(tower, learn(tower, tokens), aspects, TRAIN)
+    with torch.no_grad():
+        places = tower.places(aspects, tokens, torch.zeros(ITEMS, dtype=torch.bool))
+    assert torch.allclose(places[10], places[0], atol=1e-5)
+    assert not torch.allclose(places[11], places[0], atol=1e-2)
+
+
+def test_an_item_as_if_nobody_had_met_it_is_placed_by_the_others_alone(shop):
+    tower, aspects, tokens = shop
+    learned = learn(tower, tokens)
+    unseen = fit_places(tower, learned, aspects, TRAIN)
+    changed = learned.places.clone()
+    changed[0] += 5  # what is said of item 0 itself can't show, but for the mean of all
+    changed -= changed.mean(0) - learned.places.mean(0)
+    again = fit_places(tower, dataclasses.replace(learned, places=changed), aspects, TRAIN)
+    shift = (changed[1] - learned.places[1]).float()
+    assert torch.allclose(again[0] - unseen[0], leave_one_out(learned, aspects, shift), atol=1e-3)
+
+
+def leave_one_out(learned, aspects, shift):
+    """How far item 0's prediction moves when all the others move by `shift`, by really leaving it out."""
+    looks = aspects[learned.rows, GIST].double()
+    looks = looks - looks.mean(0)
+    looks = looks * TRAIN.picture_share / looks.norm(dim=1).mean()
+    words = learned.words.to_dense()
+    kernel = looks @ looks.T + words @ words.T
+    others = kernel[1:, 1:] + TRAIN.content_ridge * torch.eye(len(kernel) - 1, dtype=torch.float64)
+    return shift * torch.linalg.solve(others, kernel[1:, 0]).sum().float()
+
+
+def test_new_items_are_placed_as_far_apart_as_known_ones_where_asked(shop):
+    tower, aspects, tokens = shop
+    learned = learn(tower, tokens)
+    timid = fit_places(tower, learned, aspects, TRAIN)
+    bold = fit_places(tower, learned, aspects, dataclasses.replace(TRAIN, new_item_spread=1.0))
+    mean = learned.places.float().mean(0)
+    width = MODEL.regression_dim
+    known = (learned.places.float() - mean)[:, :width].norm()
+    assert (bold - mean)[:, :width].norm() == pytest.approx(known.item(), rel=1e-3)
+    assert (timid - mean)[:, :width].norm() < known
