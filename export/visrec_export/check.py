@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
+from visrec_export.compact import COMPACT_FROM
 from visrec_export.errors import ExportRefused
 from visrec_export.graphs import MODELS
 from visrec_training.checkpoint import Checkpoint
@@ -20,6 +21,8 @@ from visrec_training.model import Model
 SCORE_TOLERANCE = 1e-4
 FEATURE_TOLERANCE = 1e-3  # relative to the largest value
 TOP = 10
+COMPACT_OVERLAP = 0.99  # mean share of a top 10 that a compact catalogue has to keep
+COMPACT_TOLERANCE = 0.05  # of a score
 TIE = 1e-5  # relative difference below which the order of two scores is rounding
 
 
@@ -67,11 +70,13 @@ def check(checkpoint: Checkpoint, model: Model, folder: Path, requests: Requests
     """Compare the graphs in `folder` with the model they were made from.
 
     Returns:
-        The figures: the largest difference of each output, and in how many requests the top 10 are the same.
+        The figures: the largest difference of each output, in how many requests the top 10 are the same, and
+        the mean share of PyTorch's top 10 that is in ours.
 
     Raises:
         ExportRefused: scores or attention differ by more than 1e-4, features by more than 1e-3 of the
-            largest, or a top 10 differs.
+            largest, or a top 10 differs. Of a catalogue that is stored compactly: scores differ by more than
+            5%, or less than 0.99 of the top 10 is kept.
     """
     ours = _with_onnxruntime(folder, requests)
     theirs = _with_torch(checkpoint, model, requests)
@@ -81,19 +86,47 @@ def check(checkpoint: Checkpoint, model: Model, folder: Path, requests: Requests
     }
     count = len(requests.pictures)
     same = sum(_same_top(ours["ITEM_ID"][n], theirs["ITEM_ID"][n], theirs["SCORE"][n]) for n in range(count))
-    figures: dict[str, object] = {"requests": count, "same top 10": same, "largest difference": largest}
+    overlap = float(np.mean([_overlap(ours["ITEM_ID"][n], theirs["ITEM_ID"][n]) for n in range(count)]))
+    figures: dict[str, object] = {
+        "requests": count,
+        "same top 10": same,
+        "top 10 overlap": overlap,
+        "largest difference": largest,
+    }
     for name in ("REGIONS", "ASPECTS", "MAPS"):
         allowed = FEATURE_TOLERANCE * float(np.abs(theirs[name]).max())
         if not largest[name] <= allowed:
             raise ExportRefused(f"{name} differs from PyTorch by {largest[name]:.2g}; allowed: {allowed:.2g}")
-    for name in ("SCORE", "ATTENTION"):
+    compact = len(checkpoint.item_ids) >= COMPACT_FROM
+    if compact:
+        figures["largest relative difference of a score"] = _check_compact(ours, theirs, overlap)
+    for name in ("ATTENTION",) if compact else ("ATTENTION", "SCORE"):
         if not largest[name] <= SCORE_TOLERANCE:
             raise ExportRefused(
                 f"{name} differs from PyTorch by {largest[name]:.2g}; allowed: {SCORE_TOLERANCE:.2g}"
             )
-    if same < count:
+    if same < count and not compact:
         raise ExportRefused(f"the top {TOP} differ from PyTorch's in {count - same} of {count} requests")
     return figures
+
+
+def _check_compact(
+    ours: dict[str, npt.NDArray[Any]], theirs: dict[str, npt.NDArray[Any]], overlap: float
+) -> float:
+    """Check what a compact catalogue may cost; gives the largest difference of a score, as a share of it."""
+    largest = float(np.abs(ours["SCORE"] / theirs["SCORE"] - 1).max())
+    if not largest <= COMPACT_TOLERANCE:
+        raise ExportRefused(f"SCORE differs from PyTorch by {largest:.1%}; allowed: {COMPACT_TOLERANCE:.0%}")
+    if not overlap >= COMPACT_OVERLAP:
+        raise ExportRefused(
+            f"the top {TOP} hold {overlap:.1%} of PyTorch's; at least {COMPACT_OVERLAP:.0%} is needed"
+        )
+    return largest
+
+
+def _overlap(ours: npt.NDArray[np.object_], theirs: npt.NDArray[np.object_]) -> float:
+    """The share of one top 10 that is in the other."""
+    return len(set(ours[:TOP]) & set(theirs[:TOP])) / TOP
 
 
 def _same_top(

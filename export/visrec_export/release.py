@@ -16,7 +16,7 @@ import numpy as np
 from visrec_client.words import token_tensor
 from visrec_export.check import check, draw_requests
 from visrec_export.errors import RepositoryError
-from visrec_export.graphs import write_graphs
+from visrec_export.graphs import MODELS, write_graphs
 from visrec_export.repository import Shapes, check_shapes, ensure_configs, next_release, prune, publish
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import GRID, REGIONS
@@ -73,7 +73,7 @@ def export_release(
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "backbone": checkpoint.model_config.backbone,
             "items": len(checkpoint.item_ids),
-            "bytes": {path.parent.name: path.stat().st_size for path in sorted(built.glob("*/model.onnx"))},
+            "bytes": {name: sum(path.stat().st_size for path in (built / name).iterdir()) for name in MODELS},
             "against PyTorch": figures,
         }
         publish(repository, release, built, shapes, json.dumps(report, indent=2) + "\n")
