@@ -114,11 +114,8 @@ def _repository(word: str) -> tuple[str, ServerConfig]:
 
 def _write(runs: results.Runs, main_name: str, repositories: dict[str, ServerConfig]) -> None:
     summary = results.summarise(runs, _int8_quality(repositories), main_name)
-    # the scale of the catalogue is another command's part of this file
-    earlier = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    found = {"machine": machine(), "commit": commit(), **summary}
-    found |= {"catalogue": earlier.get("catalogue"), "runs": runs}
-    write_text(RESULTS, results.as_json(found))
+    found = {"machine": machine(), "commit": commit(), **summary, "runs": runs}
+    results.merge(RESULTS, found)
     results.write_chart(runs, RESULTS.with_name("serving"))
     fill_in(ROOT / "docs" / "performance.md", "figures", f"{results.block(found, runs)}\n")
     print(results.table(runs))

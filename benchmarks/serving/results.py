@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from matplotlib.figure import Figure
 
 from visrec_bench.charts import save
+from visrec_training.files import write_text
 
 Run: TypeAlias = Mapping[str, Any]
 Runs: TypeAlias = Mapping[str, Sequence[Run]]
@@ -122,6 +123,11 @@ def write_chart(runs: Runs, stem: Path) -> None:
     save(figure, stem)
 
 
-def as_json(results: Mapping[str, Any]) -> str:
-    """Results as they are committed."""
-    return json.dumps(results, indent=1) + "\n"
+def merge(path: Path, parts: Mapping[str, Any]) -> None:
+    """Put parts into the results as they are committed; what other commands measured stays.
+
+    Raises:
+        VisrecError: the file can't be written.
+    """
+    earlier = json.loads(path.read_text()) if path.is_file() else {}
+    write_text(path, json.dumps(earlier | dict(parts), indent=1) + "\n")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnxruntime
 import torch
 
+from visrec_export.compact import COMPACT_FROM
 from visrec_export.errors import ExportRefused
 from visrec_export.fused import FUSED
 from visrec_export.graphs import MODELS
@@ -23,6 +24,8 @@ FEATURE_TOLERANCE = 1e-3  # relative to the largest value
 FEATURES = ("REGIONS", "ASPECTS", "MAPS")
 ANSWER = ("ITEM_ID", "SCORE", "ATTENTION")
 TOP = 10
+COMPACT_OVERLAP = 0.99  # mean share of a top 10 that a compact catalogue has to keep
+COMPACT_TOLERANCE = 0.05  # of a score
 TIE = 1e-5  # relative difference below which the order of two scores is rounding
 
 Outputs: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -73,62 +76,88 @@ def check(checkpoint: Checkpoint, model: Model, folder: Path, requests: Requests
     """Compare the graphs in `folder` with the model they were made from.
 
     Returns:
-        The figures: the largest difference of each output, and in how many requests the top 10 are the same.
+        The figures: the largest difference of each output, in how many requests the top 10 are the same, and
+        the mean share of PyTorch's top 10 that is in ours.
 
     Raises:
         ExportRefused: scores or attention differ by more than 1e-4, features by more than 1e-3 of the
-            largest, or a top 10 differs.
+            largest, or a top 10 differs. Of a catalogue that is stored compactly: scores differ by more than
+            5%, or less than 0.99 of the top 10 is kept.
     """
-    return _compare(ask_graphs(folder, requests), ask_torch(checkpoint, model, requests), "PyTorch")
+    compact = len(checkpoint.item_ids) >= COMPACT_FROM
+    right = _ask_torch(checkpoint, model, requests)
+    return _compare(_ask_graphs(folder, requests), right, "PyTorch", compact=compact)
 
 
-def check_fused(folder: Path, requests: Requests, right: Outputs, against: str) -> dict[str, object]:
-    """Compare the fused graph in `folder` with right answers, on the requests that have a picture.
-
-    Args:
-        folder: holds `recommender/model.onnx`.
-        requests: what was asked.
-        right: the answers to all of them.
-        against: whose they are: PyTorch's, or the three graphs' where those are not meant to be PyTorch's.
+def check_fused(folder: Path, requests: Requests) -> dict[str, object]:
+    """Compare the fused graph in `folder` with the three it is made of, on the requests that have a picture.
 
     Returns:
         Figures as from `check`.
 
     Raises:
-        ExportRefused: as from `check`.
+        ExportRefused: scores or attention differ by more than 1e-4, or a top 10 differs.
     """
     sent = requests.has_picture
     request = {"IMAGE": requests.pictures, "HISTORY": requests.history, "TEXT": requests.text}
     answer = _session(folder / FUSED).run(
         list(ANSWER), {name: tensor[sent] for name, tensor in request.items()}
     )
+    right = _ask_graphs(folder, requests)
     return _compare(
         dict(zip(ANSWER, answer, strict=True)),
         {name: right[name][sent] for name in ANSWER},
-        against,
+        "the three graphs",
         whose="the fused graph's ",
     )
 
 
-def _compare(ours: Outputs, theirs: Outputs, against: str, whose: str = "") -> dict[str, object]:
+def _compare(
+    ours: Outputs, theirs: Outputs, against: str, *, whose: str = "", compact: bool = False
+) -> dict[str, object]:
     largest = {name: float(np.abs(ours[name] - theirs[name]).max()) for name in ours if name != "ITEM_ID"}
     count = len(theirs["ITEM_ID"])
     same = sum(_same_top(ours["ITEM_ID"][n], theirs["ITEM_ID"][n], theirs["SCORE"][n]) for n in range(count))
-    figures: dict[str, object] = {"requests": count, "same top 10": same, "largest difference": largest}
+    overlap = float(np.mean([_overlap(ours["ITEM_ID"][n], theirs["ITEM_ID"][n]) for n in range(count)]))
+    figures: dict[str, object] = {
+        "requests": count,
+        "same top 10": same,
+        "top 10 overlap": overlap,
+        "largest difference": largest,
+    }
     for name in (name for name in FEATURES if name in ours):
         allowed = FEATURE_TOLERANCE * float(np.abs(theirs[name]).max())
         if not largest[name] <= allowed:
             raise ExportRefused(
                 f"{whose}{name} differs from {against} by {largest[name]:.2g}; allowed: {allowed:.2g}"
             )
-    for name in ("SCORE", "ATTENTION"):
+    if compact:
+        figures["largest relative difference of a score"] = _check_compact(ours, theirs, overlap)
+    for name in ("ATTENTION",) if compact else ("ATTENTION", "SCORE"):
         if not largest[name] <= SCORE_TOLERANCE:
             raise ExportRefused(
                 f"{whose}{name} differs from {against} by {largest[name]:.2g}; allowed: {SCORE_TOLERANCE:.2g}"
             )
-    if same < count:
+    if same < count and not compact:
         raise ExportRefused(f"{whose}top {TOP} differ from {against} in {count - same} of {count} requests")
     return figures
+
+
+def _check_compact(ours: Outputs, theirs: Outputs, overlap: float) -> float:
+    """Check what a compact catalogue may cost; gives the largest difference of a score, as a share of it."""
+    largest = float(np.abs(ours["SCORE"] / theirs["SCORE"] - 1).max())
+    if not largest <= COMPACT_TOLERANCE:
+        raise ExportRefused(f"SCORE differs from PyTorch by {largest:.1%}; allowed: {COMPACT_TOLERANCE:.0%}")
+    if not overlap >= COMPACT_OVERLAP:
+        raise ExportRefused(
+            f"the top {TOP} hold {overlap:.1%} of PyTorch's; at least {COMPACT_OVERLAP:.0%} is needed"
+        )
+    return largest
+
+
+def _overlap(ours: npt.NDArray[np.object_], theirs: npt.NDArray[np.object_]) -> float:
+    """The share of one top 10 that is in the other."""
+    return len(set(ours[:TOP]) & set(theirs[:TOP])) / TOP
 
 
 def _same_top(
@@ -142,7 +171,7 @@ def _same_top(
     )
 
 
-def ask_graphs(folder: Path, requests: Requests) -> Outputs:
+def _ask_graphs(folder: Path, requests: Requests) -> Outputs:
     """Have the three graphs in a folder answer, one after the other."""
     encoder, attention, scorer = (_session(folder / model) for model in MODELS)
     regions = encoder.run(["REGIONS"], {"IMAGE": requests.pictures})[0]
@@ -160,7 +189,7 @@ def _session(model: Path) -> onnxruntime.InferenceSession:
 
 
 @torch.inference_mode()
-def ask_torch(checkpoint: Checkpoint, model: Model, requests: Requests) -> Outputs:
+def _ask_torch(checkpoint: Checkpoint, model: Model, requests: Requests) -> Outputs:
     """Have the model that graphs were made from answer."""
     regions = model.encoder(torch.from_numpy(requests.pictures))
     aspects, maps = model.attention(regions)

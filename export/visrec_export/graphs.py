@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from visrec_export.compact import COMPACT_FROM, CompactScorer
 from visrec_export.errors import ExportRefused
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import REGIONS, ModelConfig
@@ -21,7 +23,9 @@ from visrec_training.model import Model
 MODELS = ("encoder", "attention", "fusion_scorer")
 OPSET = 18
 EXAMPLES = 2  # a batch of one would be taken for a fixed size
-EXTERNAL_DATA_BYTES = 1 << 30  # an ONNX file may hold 2 GiB; larger weights lie in a second file
+# Larger weights lie in a second file: onnxruntime maps it where it would hold the first twice while loading,
+# and an ONNX file may hold no more than 2 GiB.
+EXTERNAL_DATA_BYTES = 1 << 27
 
 
 def write_graphs(checkpoint: Checkpoint, model: Model, folder: Path) -> None:
@@ -43,7 +47,7 @@ def write_graphs(checkpoint: Checkpoint, model: Model, folder: Path) -> None:
         "attention": _trace(model.attention, (regions,), ["REGIONS"], ["ASPECTS", "MAPS"]),
         "fusion_scorer": _with_dictionaries(
             _trace(
-                checkpoint.fusion_scorer(model),
+                _scorer(checkpoint, model),
                 _scorer_examples(config),
                 ["ASPECTS", "MAPS", "HISTORY_ROWS", "TEXT_ROWS"],
                 ["ITEM_ROWS", "SCORE", "ATTENTION"],
@@ -55,6 +59,11 @@ def write_graphs(checkpoint: Checkpoint, model: Model, folder: Path) -> None:
         path = folder / name / "model.onnx"
         path.parent.mkdir(parents=True)
         _save(graph, path)
+
+
+def _scorer(checkpoint: Checkpoint, model: Model) -> nn.Module:
+    scorer = checkpoint.fusion_scorer(model)
+    return CompactScorer(scorer) if len(checkpoint.item_ids) >= COMPACT_FROM else scorer
 
 
 def _scorer_examples(config: ModelConfig) -> tuple[Tensor, ...]:
@@ -106,10 +115,11 @@ def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.M
         values_int64s=range(1, len(hashes) + 1) if hashes else [0],
         default_int64=0,
     )
-    items = _dictionary(
-        "ITEM_ROWS", "ITEM_ID", keys_int64s=range(len(item_ids)), values_strings=item_ids, default_string=""
-    )
+    # a list takes a third of a dictionary's memory; its last place is that of no item
+    id_list = numpy_helper.from_array(np.asarray([*item_ids, ""], dtype=object), "ITEM_IDS")
+    items = helper.make_node("Gather", ["ITEM_IDS", "ITEM_ROWS"], ["ITEM_ID"], name="ITEM_ID")
     body = graph.graph
+    body.initializer.append(id_list)
     nodes = [history, text, *body.node, items]
     del body.node[:]
     body.node.extend(nodes)
@@ -138,6 +148,8 @@ def _value(name: str, dtype: int, width: int) -> onnx.ValueInfoProto:
 def _save(graph: onnx.ModelProto, path: Path) -> None:
     large = graph.ByteSize() > EXTERNAL_DATA_BYTES
     onnx.save(graph, path, save_as_external_data=large, location="model.onnx.data")
+    if large:  # onnx lets nobody but us read it, and a server may run as somebody else
+        path.with_name("model.onnx.data").chmod(path.stat().st_mode)
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:

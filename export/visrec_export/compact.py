@@ -1,0 +1,94 @@
+"""The fusion scorer of a large catalogue: a coarse pass over all items, a fine one over the best.
+
+One query reads every vector of the catalogue, so its time is the memory's, and so is most of what a server
+holds. Here the pass over all items reads half a byte a number (4-bit integers, a scale a block), and the best
+few hundred are scored again from 16-bit floats, which histories are read from as well. Four bits move a logit
+by a tenth of the logits' spread: far less than what lies between the best ten and the four hundredth.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.query_tower import History
+
+COMPACT_FROM = 50_000
+"""Items from which a catalogue is stored so: below, a pass over 32-bit floats costs under 2 ms a core."""
+CANDIDATES = 4
+"""Times the length of an answer that is scored again."""
+BITS = 4
+BLOCK = 32
+"""Numbers that share a scale."""
+_INT8_QUERIES = 4  # accuracy_level of MatMulNBits: multiply integers, not integers brought back to floats
+
+
+class CompactScorer(nn.Module):
+    """Answers as a `FusionScorer` does, from a sixth of the bytes a query and about half of the memory."""
+
+    codes: Tensor
+    scales: Tensor
+    appeal: Tensor
+    vectors: Tensor
+    sources: Tensor
+
+    def __init__(self, scorer: FusionScorer) -> None:
+        """Store a scorer's catalogue compactly.
+
+        Args:
+            scorer: of at least `CANDIDATES * scorer.k` items.
+        """
+        super().__init__()
+        self.tower, self.k = scorer.tower, scorer.k
+        codes, scales = _quantise(scorer.item_vectors[:, :-1])
+        self.register_buffer("codes", codes)
+        self.register_buffer("scales", scales)
+        # it would fill a block alone, and all items share what a query says to it
+        self.register_buffer("appeal", scorer.item_vectors[:, -1].contiguous())
+        self.register_buffer("vectors", scorer.item_vectors.half())
+        self.register_buffer("sources", scorer.sources.half())
+
+    def forward(
+        self, aspects: Tensor, maps: Tensor, history: Tensor, tokens: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Answer requests; arguments and results as of `FusionScorer.forward`."""
+        read = History.look_up(self.vectors, self.sources, history, self.tower.config)
+        read = read._replace(vectors=read.vectors.float(), sources=read.sources.float())
+        query, attention = self.tower(aspects, maps, read, tokens)
+        coarse = self._coarse_logits(query)
+        shares, rows = coarse.softmax(dim=-1).topk(CANDIDATES * self.k, dim=-1)
+        fine = (self.vectors[rows].float() @ query.unsqueeze(-1)).squeeze(-1)
+        corrected = shares * (fine - coarse.gather(1, rows)).exp()
+        # of all others the coarse sum has to do: over so many items, errors cancel out
+        total = 1 + (corrected - shares).sum(dim=-1, keepdim=True)
+        scores, order = (corrected / total).topk(self.k, dim=-1)
+        return rows.gather(1, order), scores, attention
+
+    def _coarse_logits(self, query: Tensor) -> Tensor:
+        """Score every item, [B, N]."""
+        items, width = len(self.codes), query.shape[1] - 1
+        logits: Tensor = torch.onnx.ops.symbolic(
+            "com.microsoft::MatMulNBits",
+            (query[:, :-1], self.codes, self.scales),
+            {"K": width, "N": items, "bits": BITS, "block_size": BLOCK, "accuracy_level": _INT8_QUERIES},
+            dtype=torch.float32,
+            shape=(query.shape[0], items),
+            version=1,
+        )
+        return torch.addmm(logits, query[:, -1:], self.appeal.unsqueeze(0))
+
+
+def _quantise(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors float [N, W] as `MatMulNBits` reads them.
+
+    Returns:
+        Codes uint8 [N, blocks, BLOCK / 2], two in a byte, the first in its lower half, 8 for zero; and scales
+        float [N, blocks].
+    """
+    largest = 2 ** (BITS - 1) - 1
+    blocks = F.pad(vectors, (0, -vectors.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
+    scales = blocks.abs().amax(dim=-1).clamp_min(torch.finfo(torch.float32).tiny) / largest
+    codes = (blocks / scales.unsqueeze(-1)).round().add(largest + 1).to(torch.uint8)
+    return codes[..., ::2] | codes[..., 1::2] << BITS, scales
