@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from visrec_client.words import token_tensor
