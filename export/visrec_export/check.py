@@ -133,7 +133,7 @@ def _compare(
             )
     if compact:
         figures["largest relative difference of a score"] = _check_compact(ours, theirs, overlap)
-    for name in ("ATTENTION",) if compact else ("ATTENTION", "SCORE"):
+    for name in ("ATTENTION",) if compact else ("SCORE", "ATTENTION"):
         if not largest[name] <= SCORE_TOLERANCE:
             raise ExportRefused(
                 f"{whose}{name} differs from {against} by {largest[name]:.2g}; allowed: {SCORE_TOLERANCE:.2g}"
