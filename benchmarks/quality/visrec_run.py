@@ -63,11 +63,14 @@ _FILMS_TRAIN = {
 }
 SETTINGS: dict[str, Overrides] = {
     "ml-small": Overrides(_FILMS_MODEL, {**_FILMS_TRAIN, "even_history": 3.0, "batch": 64}),
-    "ml-1m": Overrides(_FILMS_MODEL, {**_FILMS_TRAIN, "even_history": 12.0, "similarity_words": 60.0}),
+    "ml-1m": Overrides(
+        {**_FILMS_MODEL, "spectral_dim": 48},
+        {**_FILMS_TRAIN, "even_history": 12.0, "similarity_words": 60.0},
+    ),
 }
 """Options by the name of a set, chosen on its validation part; any other set gets visrec's defaults."""
 
-VISREC, FINETUNED = "visrec", "visrec, last block fine-tuned"
+VISREC = "visrec"
 BEST = "best.pt"
 VARIANTS = {
     VISREC: Overrides(),
@@ -76,10 +79,8 @@ VARIANTS = {
     "visrec without behaviour": Overrides(without=("behaviour",)),
     "visrec, uniform attention": Overrides(model={"user_attention": False}),
     "visrec, random backbone": Overrides(weights="random"),
-    FINETUNED: Overrides(train={"finetune_blocks": 1}),
+    "visrec, last block fine-tuned": Overrides(train={"finetune_blocks": 1}),
 }
-MOST_SEEDS = {FINETUNED: 1}
-"""How often a variant is trained at most: each epoch of this one encodes every picture anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def test_each_model_is_measured_with_every_seed(results):
         assert len(figure["seeds"]) == 2
         assert figure["low"] <= figure["mean"] <= figure["high"]
         assert figure["mean"] == pytest.approx(sum(figure["seeds"]) / 2)
+    assert len(models[VARIANT]["warm"]["ndcg@10"]["seeds"]) == 1, "an ablation is trained once"
     assert len(models["EASE"]["warm"]["recall@20"]["seeds"]) == 1, "nothing in it is drawn"
     assert models["visrec"]["cost"]["peak GB"] > 0.1
     assert results["commit"]
