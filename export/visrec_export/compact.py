@@ -16,7 +16,7 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.query_tower import History
 
 COMPACT_FROM = 50_000
-"""Items from which a catalogue is stored so: below, a pass over 32-bit floats costs under 2 ms a core."""
+"""Items from which a catalogue is stored so: below, a pass over 32-bit floats costs a few milliseconds."""
 CANDIDATES = 4
 """Times the length of an answer that is scored again."""
 BITS = 4
@@ -26,7 +26,7 @@ _INT8_QUERIES = 4  # accuracy_level of MatMulNBits: multiply integers, not integ
 
 
 class CompactScorer(nn.Module):
-    """Answers as a `FusionScorer` does, from a sixth of the bytes a query and about half of the memory."""
+    """Answers as a `FusionScorer` does, from a sixth of the bytes a query and two thirds of the memory."""
 
     codes: Tensor
     scales: Tensor

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from visrec_export.compact import COMPACT_FROM, CompactScorer
@@ -115,7 +116,7 @@ def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.M
         default_int64=0,
     )
     # a list takes a third of a dictionary's memory; its last place is that of no item
-    id_list = helper.make_tensor("ITEM_IDS", TensorProto.STRING, [len(item_ids) + 1], [*item_ids, ""])
+    id_list = numpy_helper.from_array(np.array([*item_ids, ""], dtype=object), "ITEM_IDS")
     items = helper.make_node("Gather", ["ITEM_IDS", "ITEM_ROWS"], ["ITEM_ID"], name="ITEM_ID")
     body = graph.graph
     body.initializer.append(id_list)
