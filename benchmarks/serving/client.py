@@ -175,9 +175,9 @@ def block(found: Mapping[str, Any]) -> str:
         lines.append(f"| {name} | {times} | {jpeg['least_cosine']:.4f} |")
     request = found["request"]
     return "\n".join(lines) + (
-        f"\n\nOne client process with {IN_FLIGHT} threads got {request['throughput']:.0f} answers/s, and"
-        f" spent {request['client_cpu_ms']:.2f} ms of processor time on each: {request['client_busy']:.0%} of one"
-        " core.\n"
+        f"\n\nOne client process with {IN_FLIGHT} threads got {request['throughput']:.0f} answers/s,"
+        f" and spent {request['client_cpu_ms']:.2f} ms of processor time on each:"
+        f" {request['client_busy']:.0%} of one core.\n"
     )
 
 
