@@ -19,7 +19,7 @@ _BY_ITEM = ("item_tower.id.weight", "item_tower.id_places.weight")
 
 def simulated_id(row: int) -> str:
     """The id of a simulated item."""
-    return f"simulated-{row:07d}"
+    return f"sim-{row:07d}"
 
 
 def simulate(checkpoint: Checkpoint, items: int, seed: int) -> Checkpoint:

@@ -95,6 +95,7 @@ def session_options(config: Config) -> ort.SessionOptions:
     options.graph_optimization_level = GRAPH_LEVELS.get(level, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
+    options.enable_cpu_mem_arena = bool(int(parameters.get("enable_mem_arena", 1)))
     if int(parameters.get("execution_mode", 0)):
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
     for key, value in parameters.items():
