@@ -129,13 +129,13 @@ class Trainer:
     def run(self) -> Progress:
         """Train until the last epoch, or until validation stops getting better."""
         with SummaryWriter(str(self.out / "tensorboard")) as board:
-            self._look()
+            self._look(new_gists=True)
             if not self.progress.epoch and self.has_behaviour:
                 self.progress.best = self._score(-math.inf)
                 self._checkpoint(figures_only=True).save(self.out / "best.pt")
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 loss = self._epoch()
-                self._look()
+                self._look(new_gists=bool(self.finetuned))
                 score = self._score(-loss)
                 self.progress.epoch += 1
                 self.progress.history.append({"loss": loss, "ndcg@10": score})
@@ -212,16 +212,21 @@ class Trainer:
         return float(np.mean(losses))
 
     @torch.no_grad()
-    def _look(self) -> None:
-        """Look at the whole catalogue with the attention as it is now, and place items by what is seen."""
+    def _look(self, *, new_gists: bool) -> None:
+        """Look at the whole catalogue with the attention as it is now; place items where gists are new."""
         self.aspects, self.maps = self.model.aspects(self.reduced)
+        if new_gists:
+            self._place()
+        self.items = self._items(self.aspects, self.has_id)
+
+    def _place(self) -> None:
+        """Place items by their gists and words, both as they are known and as if nobody had met them."""
         tower = self.model.item_tower
         if self.learned:
             unseen = fit_places(tower, self.learned, self.aspects, self.config)
         self.known_places = self.new_places = tower.places(self.aspects, self.tokens, self.has_id)
         if self.learned:
             self.new_places = self.known_places.index_copy(0, self.learned.rows, unseen)
-        self.items = tower(self.aspects, self.tokens, self.has_id)
 
     def _loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of softmax(query · items / τ) over all items that training may see."""
