@@ -35,12 +35,12 @@ class Answers:
         """
         self._config = checkpoint.model_config
         self._row_of = {item_id: row for row, item_id in enumerate(checkpoint.item_ids)}
-        self._attention = _session(built / "attention" / "model.onnx")
-        self._scorer = _session(built / "fusion_scorer" / "model.onnx")
+        self._attention = open_graph(built / "attention" / "model.onnx")
+        self._scorer = open_graph(built / "fusion_scorer" / "model.onnx")
 
     def see(self, encoder: Path, pictures: npt.NDArray[np.uint8], doing: str | None = None) -> Seen:
         """Look at pictures, uint8 [n, S, S, 3], with an encoder; `doing` is shown beside the progress."""
-        session, seen = _session(encoder), []
+        session, seen = open_graph(encoder), []
         with tqdm(total=len(pictures), desc=doing, unit="picture", disable=doing is None) as progress:
             for start in range(0, len(pictures), BATCH):
                 (regions,) = session.run(["REGIONS"], {"IMAGE": pictures[start : start + BATCH]})
@@ -185,5 +185,6 @@ def _gains(answers: Answers, seen: Seen, questions: Questions) -> npt.NDArray[np
     return query_metrics(best, questions.targets)[f"ndcg@{TOP}"]
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def open_graph(path: Path) -> onnxruntime.InferenceSession:
+    """Open an ONNX file on the CPU."""
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
 
+from visrec_export.answers import TOP, open_graph, overlap
 from visrec_export.compact import COMPACT_FROM
 from visrec_export.errors import ExportRefused
 from visrec_export.fused import FUSED
@@ -23,7 +23,6 @@ SCORE_TOLERANCE = 1e-4
 FEATURE_TOLERANCE = 1e-3  # relative to the largest value
 FEATURES = ("REGIONS", "ASPECTS", "MAPS")
 ANSWER = ("ITEM_ID", "SCORE", "ATTENTION")
-TOP = 10
 COMPACT_OVERLAP = 0.99  # mean share of a top 10 that a compact catalogue has to keep
 COMPACT_TOLERANCE = 0.05  # of a score
 TIE = 1e-5  # relative difference below which the order of two scores is rounding
@@ -100,7 +99,7 @@ def check_fused(folder: Path, requests: Requests) -> dict[str, object]:
     """
     sent = requests.has_picture
     request = {"IMAGE": requests.pictures, "HISTORY": requests.history, "TEXT": requests.text}
-    answer = _session(folder / FUSED).run(
+    answer = open_graph(folder / FUSED / "model.onnx").run(
         list(ANSWER), {name: tensor[sent] for name, tensor in request.items()}
     )
     right = _ask_graphs(folder, requests)
@@ -118,11 +117,11 @@ def _compare(
     largest = {name: float(np.abs(ours[name] - theirs[name]).max()) for name in ours if name != "ITEM_ID"}
     count = len(theirs["ITEM_ID"])
     same = sum(_same_top(ours["ITEM_ID"][n], theirs["ITEM_ID"][n], theirs["SCORE"][n]) for n in range(count))
-    overlap = float(np.mean([_overlap(ours["ITEM_ID"][n], theirs["ITEM_ID"][n]) for n in range(count)]))
+    kept = overlap(ours["ITEM_ID"], theirs["ITEM_ID"])
     figures: dict[str, object] = {
         "requests": count,
         "same top 10": same,
-        "top 10 overlap": overlap,
+        "top 10 overlap": kept,
         "largest difference": largest,
     }
     for name in (name for name in FEATURES if name in ours):
@@ -132,7 +131,7 @@ def _compare(
                 f"{whose}{name} differs from {against} by {largest[name]:.2g}; allowed: {allowed:.2g}"
             )
     if compact:
-        figures["largest relative difference of a score"] = _check_compact(ours, theirs, overlap)
+        figures["largest relative difference of a score"] = _check_compact(ours, theirs, kept)
     for name in ("ATTENTION",) if compact else ("SCORE", "ATTENTION"):
         if not largest[name] <= SCORE_TOLERANCE:
             raise ExportRefused(
@@ -143,21 +142,16 @@ def _compare(
     return figures
 
 
-def _check_compact(ours: Outputs, theirs: Outputs, overlap: float) -> float:
+def _check_compact(ours: Outputs, theirs: Outputs, kept: float) -> float:
     """Check what a compact catalogue may cost; gives the largest difference of a score, as a share of it."""
     largest = float(np.abs(ours["SCORE"] / theirs["SCORE"] - 1).max())
     if not largest <= COMPACT_TOLERANCE:
         raise ExportRefused(f"SCORE differs from PyTorch by {largest:.1%}; allowed: {COMPACT_TOLERANCE:.0%}")
-    if not overlap >= COMPACT_OVERLAP:
+    if not kept >= COMPACT_OVERLAP:
         raise ExportRefused(
-            f"the top {TOP} hold {overlap:.1%} of PyTorch's; at least {COMPACT_OVERLAP:.0%} is needed"
+            f"the top {TOP} hold {kept:.1%} of PyTorch's; at least {COMPACT_OVERLAP:.0%} is needed"
         )
     return largest
-
-
-def _overlap(ours: npt.NDArray[np.object_], theirs: npt.NDArray[np.object_]) -> float:
-    """The share of one top 10 that is in the other."""
-    return len(set(ours[:TOP]) & set(theirs[:TOP])) / TOP
 
 
 def _same_top(
@@ -173,7 +167,7 @@ def _same_top(
 
 def _ask_graphs(folder: Path, requests: Requests) -> Outputs:
     """Have the three graphs in a folder answer, one after the other."""
-    encoder, attention, scorer = (_session(folder / model) for model in MODELS)
+    encoder, attention, scorer = (open_graph(folder / model / "model.onnx") for model in MODELS)
     regions = encoder.run(["REGIONS"], {"IMAGE": requests.pictures})[0]
     aspects, maps = attention.run(["ASPECTS", "MAPS"], {"REGIONS": regions})
     sent = requests.has_picture[:, None, None]
@@ -182,10 +176,6 @@ def _ask_graphs(folder: Path, requests: Requests) -> Outputs:
         {"ASPECTS": aspects * sent, "MAPS": maps * sent, "HISTORY": requests.history, "TEXT": requests.text},
     )
     return {"REGIONS": regions, "ASPECTS": aspects, "MAPS": maps, **dict(zip(ANSWER, answer, strict=True))}
-
-
-def _session(model: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(model / "model.onnx", providers=["CPUExecutionProvider"])
 
 
 @torch.inference_mode()
