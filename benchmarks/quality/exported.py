@@ -24,8 +24,6 @@ from visrec_training.split import Section
 
 ASKED_OF_SERVER = 500
 BATCH = 32
-
-
 Figures = dict[str, dict[str, dict[str, float]]]
 
 

@@ -96,7 +96,8 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
                 models.setdefault(task.model, []).append(Measured.load(path))
         sets[data.name] = {model: summarise(seeds) for model, seeds in models.items()}
         if plan.exported:
-            served_as[data.name] = _exported(plan, data)
+            task = next(task for task in tasks if task.model == VISREC)
+            served_as[data.name] = _exported(task.folder, data, plan.cache)
     results = {"machine": machine(), "commit": commit(), "sets": sets, "exported": served_as}
     write_text(out, json.dumps(results, indent=1) + "\n")
     return results
@@ -109,17 +110,19 @@ def first_seeds(plan: Plan, data: Path) -> dict[str, Measured]:
     return {model: Measured.load(path) for model, path in paths.items() if path.is_file()}
 
 
-def _exported(plan: Plan, data: Path) -> Figures:
-    """What visrec reaches as it is served."""
-    task = next(task for task in _tasks(plan, data) if task.model == VISREC and task.seed == 0)
-    path = task.folder / EXPORTED
+def _exported(trained: Path, data: Path, cache: Path) -> Figures:
+    """What visrec, trained in a folder, reaches as it is served."""
+    path = trained / EXPORTED
     if not path.is_file():
-        overrides = VARIANTS[VISREC].on_top_of(SETTINGS.get(data.name, Overrides()))
-        checkpoint = task.folder / BEST
-        model = served(checkpoint, data, plan.cache, overrides)
-        figures = agreement(checkpoint, model, prepared_for(data, plan.cache))
+        checkpoint = trained / BEST
+        model = served(checkpoint, data, cache, _overrides(VISREC, data))
+        figures = agreement(checkpoint, model, prepared_for(data, cache))
         write_text(path, json.dumps(figures, indent=1) + "\n")
     return json.loads(path.read_text("utf-8"))
+
+
+def _overrides(variant: str, data: Path) -> Overrides:
+    return VARIANTS[variant].on_top_of(SETTINGS.get(data.name, Overrides()))
 
 
 def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
@@ -155,7 +158,7 @@ def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
                 fit = partial(cornac_baselines.train, model, whole, seed, plan.cornac)
                 yield task(model, seed, options, baseline(fit, known), cornac_baselines)
     for variant in plan.variants:
-        overrides = VARIANTS[variant].on_top_of(SETTINGS.get(data.name, Overrides()))
+        overrides = _overrides(variant, data)
         for seed in range(plan.seeds if variant in COMPARED else 1):
             measured = partial(_visrec, whole, rows, data, plan.cache, seed, overrides)
             yield task(variant, seed, overrides, measured, visrec_run)

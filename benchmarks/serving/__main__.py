@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality_figures import commit, fill_in, machine
+from benchmarks.quality_figures import ROOT, commit, machine
 from benchmarks.serving import results
 from benchmarks.serving.peers.registry import PEERS, Peer, install
 from benchmarks.serving.runs import Settings, run_client, run_peer, run_visrec
@@ -28,8 +28,6 @@ from visrec_serving import ServerConfig
 from visrec_training.data import Dataset, read_dataset
 from visrec_training.files import make_folder, write_text
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
 JPEG_QUALITY = 95
 
 
@@ -115,9 +113,8 @@ def _repository(word: str) -> tuple[str, ServerConfig]:
 def _write(runs: results.Runs, main_name: str, repositories: dict[str, ServerConfig]) -> None:
     summary = results.summarise(runs, _int8_quality(repositories), main_name)
     found = {"machine": machine(), "commit": commit(), **summary, "runs": runs}
-    results.merge(RESULTS, found)
-    results.write_chart(runs, RESULTS.with_name("serving"))
-    fill_in(ROOT / "docs" / "performance.md", "figures", f"{results.block(found, runs)}\n")
+    results.publish(found, "figures", results.block(found, runs))
+    results.write_chart(runs, results.RESULTS.with_name("serving"))
     print(results.table(runs))
     for ratio, value in sorted(found["ratios"].items()):
         print(f"{ratio}: {value:.2f}")

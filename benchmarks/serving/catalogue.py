@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from benchmarks.quality_figures import ROOT, commit, fill_in, machine
+from benchmarks.quality_figures import commit, machine
 from benchmarks.serving import results
 from benchmarks.serving.memory import tree_megabytes
 from benchmarks.serving.simulated import simulate, simulated_id
@@ -74,9 +74,7 @@ def main() -> int:
             served[size].append(_serve(_folder(args.work, size), dataset, args.work, args.seconds, repeat))
         found = summarise(served, released)
         about = {"machine": machine(), "commit": commit(), "simulated": True}
-        target = ROOT / "benchmarks" / "results" / "serving.json"
-        results.merge(target, {"catalogue": {"about": about, **found}})
-        fill_in(ROOT / "docs" / "performance.md", "catalogue", f"{table(found)}\n")
+        results.publish({"catalogue": {"about": about, **found}}, "catalogue", table(found))
         print(table(found))
     except VisrecError as error:
         print(f"benchmarks.serving.catalogue: error: {error}", file=sys.stderr)

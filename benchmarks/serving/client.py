@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from benchmarks.quality_figures import ROOT, commit, fill_in, machine
+from benchmarks.quality_figures import commit, machine
 from benchmarks.serving import results
 from PIL import Image
 from skimage import data as photos
@@ -56,8 +56,7 @@ def main() -> int:
             "jpeg": measure_jpegs(args.repository, args.repeats),
             "request": measure_requests(args.repository, read_dataset(args.data), args.seconds),
         }
-        results.merge(ROOT / "benchmarks" / "results" / "serving.json", {"client": found})
-        fill_in(ROOT / "docs" / "performance.md", "client", f"{block(found)}\n")
+        results.publish({"client": found}, "client", block(found))
         print(block(found))
     except VisrecError as error:
         print(f"benchmarks.serving.client: error: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from benchmarks.quality_figures import ROOT, fill_in
 from matplotlib.figure import Figure
 
 from visrec_bench.charts import save
@@ -16,6 +17,7 @@ from visrec_training.files import write_text
 Run: TypeAlias = Mapping[str, Any]
 Runs: TypeAlias = Mapping[str, Sequence[Run]]
 """By name: repositories, peers, and visrec through its own client."""
+RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
 CLIENT = "visrec"
 """The name of the runs through visrec's own client, which are what peers are compared with."""
 
@@ -121,6 +123,16 @@ def write_chart(runs: Runs, stem: Path) -> None:
     axes.set(xlabel="answers per second, saturated")
     axes.legend(fontsize=8, loc="lower right")
     save(figure, stem)
+
+
+def publish(parts: Mapping[str, Any], mark: str, text: str) -> None:
+    """Keep parts in the results, and put what they say between the marks of docs/performance.md.
+
+    Raises:
+        VisrecError: one of the two can't be written, or has no such marks.
+    """
+    merge(RESULTS, parts)
+    fill_in(ROOT / "docs" / "performance.md", mark, f"{text}\n")
 
 
 def merge(path: Path, parts: Mapping[str, Any]) -> None:
