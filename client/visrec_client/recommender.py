@@ -142,7 +142,7 @@ class Recommender:
     def _learn_dimensions(self, deadline: float) -> wire.Dimensions:
         if self._dimensions is None:  # two threads may both ask; they learn the same
             metadata = {}
-            for model in (wire.RECOMMENDER, wire.FUSION_SCORER):
+            for model in (wire.RECOMMENDER, wire.RANKER):
                 try:
                     metadata[model] = self._client.get_model_metadata(model, client_timeout=_left(deadline))
                 except InferenceServerException as error:

@@ -18,7 +18,7 @@ from visrec_client.ranking import RankedItem
 from visrec_client.words import token_tensor
 
 RECOMMENDER = "recommender"
-FUSION_SCORER = "fusion_scorer"
+RANKER = "ranker"
 EMBEDDER = "embedder"
 RANKED_OUTPUTS = ("ITEM_ID", "SCORE", "ATTENTION")
 EMBEDDED_OUTPUTS = ("ASPECTS", "MAPS")
@@ -35,7 +35,7 @@ _RANKED: dict[str, _Form] = {
 }
 _EXPECTED: dict[str, tuple[dict[str, _Form], dict[str, _Form]]] = {
     RECOMMENDER: ({"IMAGE": ("UINT8", ("S", "S", 3)), **_QUERY}, _RANKED),
-    FUSION_SCORER: ({"ASPECTS": ("FP32", ("M", "d")), "MAPS": ("FP32", ("M", "R")), **_QUERY}, _RANKED),
+    RANKER: ({"ASPECTS": ("FP32", ("M", "d")), "MAPS": ("FP32", ("M", "R")), **_QUERY}, _RANKED),
 }
 
 
@@ -63,7 +63,7 @@ def read_dimensions(metadata: Mapping[str, Any]) -> Dimensions:
     """Learn the sizes of a server's tensors from its models' metadata.
 
     Args:
-        metadata: for `recommender` and for `fusion_scorer`, the server's ModelMetadataResponse.
+        metadata: for `recommender` and for `ranker`, the server's ModelMetadataResponse.
 
     Raises:
         IncompatibleServer: a tensor is missing, of another type or shape, or does not fit another one.
@@ -80,7 +80,7 @@ def read_dimensions(metadata: Mapping[str, Any]) -> Dimensions:
                 _bind(tensors[name], form, sizes, f"the server's model '{model}' has the {kind} {name}")
     if sizes["R"] != sizes["G"] ** 2:
         raise IncompatibleServer(
-            f"the server's model '{FUSION_SCORER}' has MAPS of {sizes['R']} places, "
+            f"the server's model '{RANKER}' has MAPS of {sizes['R']} places, "
             f"but ATTENTION of {sizes['G']} x {sizes['G']}"
         )
     return Dimensions(
@@ -127,8 +127,8 @@ def ranking_request(
         text: words, or "".
 
     Returns:
-        The model to ask, and its inputs with a batch of 1. Without a picture that is `fusion_scorer`
-        itself, told by maps of zeros that there is none.
+        The model to ask, and its inputs with a batch of 1. Without a picture that is `ranker`,
+        told by maps of zeros that there is none.
 
     Raises:
         InvalidRequest: the history is not a sequence of texts.
@@ -141,7 +141,7 @@ def ranking_request(
         return RECOMMENDER, {"IMAGE": picture[None], **query}
     aspects = np.zeros((1, dimensions.aspects, dimensions.aspect_width), np.float32)
     maps = np.zeros((1, dimensions.aspects, dimensions.regions), np.float32)
-    return FUSION_SCORER, {"ASPECTS": aspects, "MAPS": maps, **query}
+    return RANKER, {"ASPECTS": aspects, "MAPS": maps, **query}
 
 
 def _history_tensor(history: Sequence[str], length: int) -> npt.NDArray[np.object_]:

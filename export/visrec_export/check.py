@@ -22,9 +22,11 @@ from visrec_training.model import Model
 SCORE_TOLERANCE = 1e-4
 FEATURE_TOLERANCE = 1e-3  # relative to the largest value
 FEATURES = ("REGIONS", "ASPECTS", "MAPS")
-ANSWER = ("ITEM_ID", "SCORE", "ATTENTION")
+EXACT = ("KNOWN", "RELEASE")
+ANSWER = ("ITEM_ID", "SCORE", "ATTENTION", *EXACT)
 COMPACT_OVERLAP = 0.99  # mean share of a top 10 that a compact catalogue has to keep
 COMPACT_TOLERANCE = 0.05  # of a score
+NOBODY_HAS = "an id that no catalogue has"
 TIE = 1e-5  # relative difference below which the order of two scores is rounding
 
 Outputs: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -65,14 +67,24 @@ def draw_requests(
             length = rng.integers(1, config.history + 1)
             ids = rng.choice(len(checkpoint.item_ids), size=length)
             history[row, :length] = [checkpoint.item_ids[item] for item in ids]
+            history[row, length:][:1] = NOBODY_HAS
         if row & 2 and len(texts):
             text[row] = texts[rng.integers(len(texts))]
     has_picture = (np.arange(count) & 4) > 0
     return Requests(pictures, has_picture, history, text)
 
 
-def check(checkpoint: Checkpoint, model: Model, folder: Path, requests: Requests) -> dict[str, object]:
+def check(
+    checkpoint: Checkpoint, model: Model, release: int, folder: Path, requests: Requests
+) -> dict[str, object]:
     """Compare the graphs in `folder` with the model they were made from.
+
+    Args:
+        checkpoint: what they were made from.
+        model: its model.
+        release: the number that answers have to carry.
+        folder: holds `<model>/model.onnx`.
+        requests: what is asked.
 
     Returns:
         The figures: the largest difference of each output, in how many requests the top 10 are the same, and
@@ -80,11 +92,12 @@ def check(checkpoint: Checkpoint, model: Model, folder: Path, requests: Requests
 
     Raises:
         ExportRefused: scores or attention differ by more than 1e-4, features by more than 1e-3 of the
-            largest, or a top 10 differs. Of a catalogue that is stored compactly: scores differ by more than
-            5%, or less than 0.99 of the top 10 is kept.
+            largest, or a top 10, what is known of a history or the release differs. Of a catalogue that is
+            stored compactly: scores differ by more than 5%, or less than 0.99 of the top 10 is kept.
     """
     compact = len(checkpoint.item_ids) >= COMPACT_FROM
     right = _ask_torch(checkpoint, model, requests)
+    right["RELEASE"] = np.full((len(requests.text), 1), release)
     return _compare(_ask_graphs(folder, requests), right, "PyTorch", compact=compact)
 
 
@@ -114,7 +127,11 @@ def check_fused(folder: Path, requests: Requests) -> dict[str, object]:
 def _compare(
     ours: Outputs, theirs: Outputs, against: str, *, whose: str = "", compact: bool = False
 ) -> dict[str, object]:
-    largest = {name: float(np.abs(ours[name] - theirs[name]).max()) for name in ours if name != "ITEM_ID"}
+    for name in EXACT:
+        if not np.array_equal(ours[name], theirs[name]):
+            raise ExportRefused(f"{whose}{name} differs from {against}")
+    compared = ours.keys() - {"ITEM_ID", *EXACT}
+    largest = {name: float(np.abs(ours[name] - theirs[name]).max()) for name in sorted(compared)}
     count = len(theirs["ITEM_ID"])
     same = sum(_same_top(ours["ITEM_ID"][n], theirs["ITEM_ID"][n], theirs["SCORE"][n]) for n in range(count))
     kept = overlap(ours["ITEM_ID"], theirs["ITEM_ID"])
@@ -198,4 +215,5 @@ def _ask_torch(checkpoint: Checkpoint, model: Model, requests: Requests) -> Outp
         "ITEM_ID": ids[rows.numpy().clip(max=len(ids) - 1)],
         "SCORE": scores.numpy(),
         "ATTENTION": attention.numpy(),
+        "KNOWN": history >= 0,
     }

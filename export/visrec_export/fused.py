@@ -22,7 +22,7 @@ HANDED_ON = {"attention": ("REGIONS",), "fusion_scorer": ("ASPECTS", "MAPS")}
 
 
 def fuse(built: Path) -> None:
-    """Write `recommender/model.onnx`: IMAGE, HISTORY and TEXT to ITEM_ID, SCORE and ATTENTION.
+    """Write `recommender/model.onnx`: IMAGE, HISTORY and TEXT to what the fusion scorer answers.
 
     Args:
         built: holds `<model>/model.onnx` of encoder, attention and fusion_scorer.

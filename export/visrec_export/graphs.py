@@ -28,12 +28,13 @@ EXAMPLES = 2  # a batch of one would be taken for a fixed size
 EXTERNAL_DATA_BYTES = 1 << 27
 
 
-def write_graphs(checkpoint: Checkpoint, model: Model, folder: Path) -> None:
+def write_graphs(checkpoint: Checkpoint, model: Model, release: int, folder: Path) -> None:
     """Write `<model>/model.onnx` for encoder, attention and fusion_scorer.
 
     Args:
         checkpoint: what to export.
         model: its model, in evaluation mode, on the CPU.
+        release: the number that answers carry.
         folder: gets the three folders.
 
     Raises:
@@ -53,6 +54,7 @@ def write_graphs(checkpoint: Checkpoint, model: Model, folder: Path) -> None:
                 ["ITEM_ROWS", "SCORE", "ATTENTION"],
             ),
             checkpoint,
+            release,
         ),
     }
     for name, graph in graphs.items():
@@ -100,8 +102,8 @@ def _trace(
     return program.model_proto
 
 
-def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.ModelProto:
-    """Put ids and word hashes around a graph of rows, so that they can never disagree with its vectors."""
+def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint, release: int) -> onnx.ModelProto:
+    """Put ids, word hashes and a number around a graph of rows: they can never disagree with its vectors."""
     config = checkpoint.model_config
     item_ids, hashes = list(checkpoint.item_ids), checkpoint.vocabulary.hashes.tolist()
     history = _dictionary(
@@ -120,7 +122,18 @@ def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.M
     items = helper.make_node("Gather", ["ITEM_IDS", "ITEM_ROWS"], ["ITEM_ID"], name="ITEM_ID")
     body = graph.graph
     body.initializer.append(id_list)
-    nodes = [history, text, *body.node, items]
+    known = [
+        helper.make_node("Constant", [], ["NO_ROW"], value_int=-1),
+        helper.make_node("Greater", ["HISTORY_ROWS", "NO_ROW"], ["KNOWN"]),
+    ]
+    number = helper.make_tensor("RELEASE", TensorProto.INT64, [1], [release])
+    released = [
+        helper.make_node("Constant", [], ["ONE"], value_ints=[1]),
+        helper.make_node("Shape", ["HISTORY"], ["BATCH"], start=0, end=1),
+        helper.make_node("Concat", ["BATCH", "ONE"], ["BATCH_BY_ONE"], axis=0),
+        helper.make_node("ConstantOfShape", ["BATCH_BY_ONE"], ["RELEASE"], value=number),
+    ]
+    nodes = [history, text, *body.node, items, *known, *released]
     del body.node[:]
     body.node.extend(nodes)
     inputs = {value.name: value for value in body.input}
@@ -130,6 +143,8 @@ def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.M
     body.input.extend(inputs.values())
     outputs = {value.name: value for value in body.output}
     outputs["ITEM_ROWS"] = _value("ITEM_ID", TensorProto.STRING, config.top_k)
+    outputs["KNOWN"] = _value("KNOWN", TensorProto.BOOL, config.history)
+    outputs["RELEASE"] = _value("RELEASE", TensorProto.INT64, 1)
     del body.output[:]
     body.output.extend(outputs.values())
     graph.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))

@@ -80,15 +80,15 @@ def export_release(
     shapes = _shapes(checkpoint, model)
     check_shapes(repository, shapes)
     with _building(repository) as built:
-        write_graphs(checkpoint, model, built)
+        release = next_release(repository)
+        write_graphs(checkpoint, model, release, built)
         asked = draw_requests(checkpoint, pictures, texts, seed)
-        proof: dict[str, Any] = {"against PyTorch": check(checkpoint, model, built, asked)}
+        proof: dict[str, Any] = {"against PyTorch": check(checkpoint, model, release, built, asked)}
         if int8:
             proof["against FP32"] = to_int8(checkpoint, dataset, built, int8, seed)
         if fused:
             fuse(built)
             proof["fused against the three"] = check_fused(built, asked)
-        release = next_release(repository)
         report = {
             "release": release,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -135,4 +135,5 @@ def _shapes(checkpoint: Checkpoint, model: Model) -> Shapes:
         "ITEM_ID": (config.top_k,),
         "SCORE": (config.top_k,),
         "ATTENTION": (GRID, GRID),
+        "KNOWN": (config.history,),
     }

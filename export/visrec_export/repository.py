@@ -18,7 +18,7 @@ from visrec_export.fused import FUSED
 from visrec_export.graphs import MODELS
 from visrec_training.files import write_text
 
-ENSEMBLES = ("recommender", "embedder")
+ENSEMBLES = ("recommender", "ranker", "embedder")
 ENSEMBLE_VERSION = "1"
 """An ensemble's config names the release, so it needs but one version, which Triton wants a folder for."""
 Shapes = Mapping[str, Sequence[int]]

@@ -21,7 +21,7 @@ QUERY = {"HISTORY": ("BYTES", [-1, 50]), "TEXT": ("INT64", [-1, 64])}
 RANKED = {"ITEM_ID": ("BYTES", [-1, 100]), "SCORE": ("FP32", [-1, 100]), "ATTENTION": ("FP32", [-1, 7, 7])}
 MODELS = {
     "recommender": ({"IMAGE": ("UINT8", [-1, 224, 224, 3]), **QUERY}, RANKED),
-    "fusion_scorer": ({"ASPECTS": ("FP32", [-1, 8, 64]), "MAPS": ("FP32", [-1, 8, 49]), **QUERY}, RANKED),
+    "ranker": ({"ASPECTS": ("FP32", [-1, 8, 64]), "MAPS": ("FP32", [-1, 8, 49]), **QUERY}, RANKED),
 }
 
 
@@ -65,9 +65,9 @@ def test_a_missing_tensor_is_named(model: str, tensor: str) -> None:
         ("recommender", "IMAGE", ("UINT8", [-1, 224, 200, 3]), r"expects UINT8 \[batch, S=224, S=224, 3\]"),
         ("recommender", "HISTORY", ("BYTES", [-1, -1]), "HISTORY BYTES"),
         ("recommender", "TEXT", ("INT64", [64]), "TEXT INT64"),
-        ("fusion_scorer", "HISTORY", ("BYTES", [-1, 30]), r"'fusion_scorer' has the input HISTORY .*L=50"),
-        ("fusion_scorer", "SCORE", ("FP32", [-1, 20]), "K=100"),
-        ("fusion_scorer", "MAPS", ("FP32", [-1, 8, 64]), "MAPS of 64 places, but ATTENTION of 7 x 7"),
+        ("ranker", "HISTORY", ("BYTES", [-1, 30]), r"'ranker' has the input HISTORY .*L=50"),
+        ("ranker", "SCORE", ("FP32", [-1, 20]), "K=100"),
+        ("ranker", "MAPS", ("FP32", [-1, 8, 64]), "MAPS of 64 places, but ATTENTION of 7 x 7"),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_named(
@@ -98,7 +98,7 @@ def test_a_picture_goes_to_the_recommender() -> None:
 
 def test_without_a_picture_the_fusion_scorer_is_told_by_zeros() -> None:
     model, tensors = ranking_request(DIMENSIONS, None, [], "")
-    assert model == "fusion_scorer"
+    assert model == "ranker"
     assert tensors["ASPECTS"].shape == (1, 2, 5)
     assert tensors["MAPS"].shape == (1, 2, 49)
     assert not tensors["ASPECTS"].any()

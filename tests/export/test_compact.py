@@ -24,7 +24,7 @@ def checkpoint(run):
 @pytest.fixture(scope="module")
 def graphs(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
-    write_graphs(checkpoint, checkpoint.model(), folder)
+    write_graphs(checkpoint, checkpoint.model(), 1, folder)
     return folder
 
 
@@ -35,7 +35,7 @@ def requests(checkpoint):
 
 
 def test_the_best_ten_are_practically_those_of_the_model(checkpoint, graphs, requests):
-    figures = check(checkpoint, checkpoint.model(), graphs, requests)
+    figures = check(checkpoint, checkpoint.model(), 1, graphs, requests)
     assert figures["top 10 overlap"] >= 0.99
     assert figures["largest relative difference of a score"] < 0.05
 
@@ -68,14 +68,14 @@ def test_other_vectors_are_refused(checkpoint, graphs, requests):
     items = checkpoint.items
     other = dataclasses.replace(checkpoint, items=items._replace(vectors=items.vectors.flip(0)))
     with pytest.raises(ExportRefused, match=r"differs from PyTorch|top 10 hold"):
-        check(other, checkpoint.model(), graphs, requests)
+        check(other, checkpoint.model(), 1, graphs, requests)
 
 
 def test_whoever_may_read_the_graph_may_read_its_weights(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("visrec_export.graphs.EXTERNAL_DATA_BYTES", 1 << 20)
     before = os.umask(0o022)
     try:
-        write_graphs(checkpoint, checkpoint.model(), tmp_path)
+        write_graphs(checkpoint, checkpoint.model(), 1, tmp_path)
     finally:
         os.umask(before)
     files = [*(tmp_path / "fusion_scorer").iterdir()]

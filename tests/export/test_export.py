@@ -55,6 +55,8 @@ def test_graphs_declare_what_the_configs_say_with_a_free_batch(repository):
         "ITEM_ID": [100],
         "SCORE": [100],
         "ATTENTION": [7, 7],
+        "KNOWN": [50],
+        "RELEASE": [1],
     }
     assert all(isinstance(dims[0], str) for dims in (*inputs.values(), *outputs.values()))
 
@@ -70,11 +72,13 @@ def test_ids_and_words_are_looked_up_inside_the_graph(repository, checkpoint):
     plain = session.run(None, nothing)
     unknown = {**nothing, "HISTORY": np.full((1, 50), "never heard of", object)}
     assert session.run(None, unknown)[1] == pytest.approx(plain[1])
+    assert not session.run(["KNOWN"], unknown)[0].any()
     strange = {**nothing, "TEXT": token_tensor("zzzzqqqq xxxxyyyy", 64)[None]}
     assert session.run(None, strange)[1] == pytest.approx(plain[1])
     known = nothing["HISTORY"].copy()
     known[0, 0] = checkpoint.item_ids[7]
     assert session.run(None, {**nothing, "HISTORY": known})[1] != pytest.approx(plain[1])
+    assert session.run(["KNOWN"], {**nothing, "HISTORY": known})[0].tolist() == [[True] + [False] * 49]
     assert set(plain[0][0]) <= set(checkpoint.item_ids)
 
 
@@ -83,10 +87,15 @@ def test_the_next_export_is_the_next_release_and_the_ensembles_name_it(copy, run
     assert visrec(*words, "--keep", 1, "--check-requests", 8) == 0
     for model in MODELS:
         assert [path.name for path in (copy / model).glob("[0-9]*")] == ["2"], "keep 1 removes the first"
-    for ensemble in ("recommender", "embedder"):
+    for ensemble in ("recommender", "ranker", "embedder"):
         config = (copy / ensemble / "config.pbtxt").read_text()
         assert "model_version: 2" in config
         assert "model_version: 1" not in config
+    session = onnxruntime.InferenceSession(copy / "fusion_scorer" / "2" / "model.onnx")
+    sizes = {"ASPECTS": (3, 8, 64), "MAPS": (3, 8, 49)}
+    feeds = {name: np.zeros(shape, np.float32) for name, shape in sizes.items()}
+    feeds |= {"HISTORY": np.full((3, 50), "", object), "TEXT": np.zeros((3, 64), np.int64)}
+    assert session.run(["RELEASE"], feeds)[0].tolist() == [[2], [2], [2]], "answers carry the number too"
     assert not (copy / "release-1.json").exists()
     assert not list(copy.glob(".export-*")), "nothing half-made is left"
 
@@ -121,14 +130,14 @@ def test_releases_of_other_shapes_do_not_mix(copy, small_shop, cache, visrec, tm
 
 def test_a_model_that_differs_is_refused(checkpoint, tmp_path):
     model = checkpoint.model()
-    write_graphs(checkpoint, model, tmp_path)
+    write_graphs(checkpoint, model, 1, tmp_path)
     pictures = np.random.default_rng(0).integers(0, 255, (8, 224, 224, 3), dtype=np.uint8)
     requests = draw_requests(checkpoint, pictures, [token_tensor("red", 64)], 0)
-    assert check(checkpoint, model, tmp_path, requests)["same top 10"] == 8
+    assert check(checkpoint, model, 1, tmp_path, requests)["same top 10"] == 8
     with torch.no_grad():
         model.query_tower.history.out.weight.mul_(1.5)
     with pytest.raises(ExportRefused, match="differ"):
-        check(checkpoint, model, tmp_path, requests)
+        check(checkpoint, model, 1, tmp_path, requests)
 
 
 def test_a_refused_export_publishes_nothing(copy, run, small_shop, visrec, monkeypatch, capsys):

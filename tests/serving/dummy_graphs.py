@@ -11,7 +11,13 @@ from onnx import numpy_helper as nh
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
 ITEMS = [f"item-{number}" for number in range(150)]
-TRITON_TYPES = {T.FLOAT: "TYPE_FP32", T.INT64: "TYPE_INT64", T.STRING: "TYPE_STRING", T.UINT8: "TYPE_UINT8"}
+TRITON_TYPES = {
+    T.BOOL: "TYPE_BOOL",
+    T.FLOAT: "TYPE_FP32",
+    T.INT64: "TYPE_INT64",
+    T.STRING: "TYPE_STRING",
+    T.UINT8: "TYPE_UINT8",
+}
 
 
 def tensor(name, kind, *dims):
@@ -148,7 +154,7 @@ def attention():
     )
 
 
-def fusion_scorer():
+def fusion_scorer(release=1):
     rng = np.random.default_rng(3)
     rows = list(range(len(ITEMS)))
     table = rng.normal(size=(len(ITEMS) + 1, 64)).astype(np.float32)
@@ -182,6 +188,10 @@ def fusion_scorer():
             ),
             h.make_node("ReduceMean", ["MAPS"], ["map"], axes=[1], keepdims=0),
             h.make_node("Reshape", ["map", "grid"], ["ATTENTION"]),
+            h.make_node("Less", ["rows", "count"], ["KNOWN"]),
+            h.make_node("Shape", ["TEXT"], ["batch"], start=0, end=1),
+            h.make_node("Concat", ["batch", "one"], ["batch by one"], axis=0),
+            h.make_node("Expand", ["release", "batch by one"], ["RELEASE"]),
         ],
         [
             tensor("ASPECTS", T.FLOAT, 8, 64),
@@ -193,11 +203,16 @@ def fusion_scorer():
             tensor("ITEM_ID", T.STRING, 100),
             tensor("SCORE", T.FLOAT, 100),
             tensor("ATTENTION", T.FLOAT, 7, 7),
+            tensor("KNOWN", T.BOOL, 50),
+            tensor("RELEASE", T.INT64, 1),
         ],
         table=table,
         items=table[:-1].T.copy(),
         k=np.array([100]),
         grid=np.array([0, 7, 7]),
+        count=np.array(len(ITEMS)),
+        one=np.array([1]),
+        release=np.array(release),
     )
 
 
@@ -233,6 +248,6 @@ def committed_repository(folder):
     for name, build in (("encoder", encoder), ("attention", attention), ("fusion_scorer", fusion_scorer)):
         (folder / name / "1").mkdir()
         onnx.save(build(), folder / name / "1" / "model.onnx")
-    for name in ("recommender", "embedder"):
+    for name in ("recommender", "ranker", "embedder"):
         (folder / name / "1").mkdir()
     return folder

@@ -11,7 +11,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from visrec_serving import ServerFailed
 
-MODELS = ("attention", "embedder", "encoder", "fusion_scorer", "recommender")
+MODELS = ("attention", "embedder", "encoder", "fusion_scorer", "ranker", "recommender")
 ALTERNATIVES = sorted(COMMITTED.glob("*/configs/*.pbtxt"))
 
 
@@ -49,6 +49,8 @@ def test_the_recommender_answers_as_its_steps_do(committed_server, committed, as
         np.testing.assert_array_equal(answer["ITEM_ID"], right["ITEM_ID"])
         np.testing.assert_allclose(answer["SCORE"], right["SCORE"], rtol=1e-4, atol=1e-7)
         np.testing.assert_allclose(answer["ATTENTION"].sum((1, 2)), 1, rtol=1e-5)
+        np.testing.assert_array_equal(answer["KNOWN"], np.isin(feeds["HISTORY"], ITEMS))
+        assert (answer["RELEASE"] == 1).all() and answer["RELEASE"].shape == (len(feeds["TEXT"]), 1)
 
 
 def test_the_embedder_gives_aspects(committed_server, committed, ask, in_process):
@@ -59,13 +61,16 @@ def test_the_embedder_gives_aspects(committed_server, committed, ask, in_process
     np.testing.assert_allclose(answer["MAPS"], right["MAPS"], rtol=1e-4, atol=1e-7)
 
 
-def test_without_a_picture_the_fusion_scorer_is_asked_alone(committed_server, ask):
+def test_without_a_picture_the_ranker_is_asked(committed_server, ask):
     feeds = request(7, 1) | {
         "ASPECTS": np.zeros((1, 8, 64), np.float32),
         "MAPS": np.zeros((1, 8, 49), np.float32),
     }
     del feeds["IMAGE"]
-    (answer,) = ask(committed_server, "fusion_scorer", feeds)
+    (answer,) = ask(committed_server, "ranker", feeds)
+    (alone,) = ask(committed_server, "fusion_scorer", feeds)
+    for name, tensor in alone.items():
+        np.testing.assert_array_equal(answer[name], tensor)
     assert answer["ITEM_ID"].shape == (1, 100)
     assert not answer["ATTENTION"].any()
 
