@@ -29,6 +29,13 @@ SUBCOMMANDS = {
     "evaluate": Subcommand("visrec_training.evaluate_cli", "measure a checkpoint on held-out data", "train"),
     "export": Subcommand("visrec_export.cli", "publish a checkpoint to a Triton model repository", "export"),
     "serve": Subcommand("visrec_serving.cli", "start Triton with a model repository", "serve"),
+    "release": Subcommand("visrec_serving.release_cli", "have a running server switch to a release", "serve"),
+    "rollback": Subcommand(
+        "visrec_serving.rollback_cli", "have a running server go back to the release before", "serve"
+    ),
+    "status": Subcommand(
+        "visrec_serving.status_cli", "tell which release is served, and which others there are", "serve"
+    ),
     "bench": Subcommand("visrec_bench.cli", "measure how fast a running server answers", "bench"),
     "recommend": Subcommand("visrec_client.cli", "ask a running server for recommendations", None),
     "demo": Subcommand("visrec_demo.cli", "a sticker shop, from pictures to served answers", "demo"),

@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from visrec_export.answers import TOP, open_graph, overlap
 from visrec_export.compact import COMPACT_FROM
 from visrec_export.errors import ExportRefused
-from visrec_export.fused import FUSED
-from visrec_export.graphs import MODELS
+from visrec_serving.pins import FUSED, MODELS
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.model import Model
 
@@ -96,9 +96,22 @@ def check(
             stored compactly: scores differ by more than 5%, or less than 0.99 of the top 10 is kept.
     """
     compact = len(checkpoint.item_ids) >= COMPACT_FROM
-    right = _ask_torch(checkpoint, model, requests)
-    right["RELEASE"] = np.full((len(requests.text), 1), release)
-    return _compare(_ask_graphs(folder, requests), right, "PyTorch", compact=compact)
+    right = _ask_torch(checkpoint, model, release, requests)
+    return _compare(ask_graphs(folder, requests), right, "PyTorch", compact=compact)
+
+
+def check_scorer(
+    checkpoint: Checkpoint, model: Model, release: int, folder: Path, requests: Requests
+) -> dict[str, object]:
+    """Compare the fusion scorer alone; arguments, results and errors as for `check`.
+
+    The others need not be those of the checkpoint: what they see is given to both.
+    """
+    compact = len(checkpoint.item_ids) >= COMPACT_FROM
+    ours = ask_graphs(folder, requests)
+    aspects, maps = torch.from_numpy(ours["ASPECTS"]), torch.from_numpy(ours["MAPS"])
+    right = _rank_torch(checkpoint, model, release, aspects, maps, requests)
+    return _compare({name: ours[name] for name in ANSWER}, right, "PyTorch", compact=compact)
 
 
 def check_fused(folder: Path, requests: Requests) -> dict[str, object]:
@@ -115,7 +128,7 @@ def check_fused(folder: Path, requests: Requests) -> dict[str, object]:
     answer = open_graph(folder / FUSED / "model.onnx").run(
         list(ANSWER), {name: tensor[sent] for name, tensor in request.items()}
     )
-    right = _ask_graphs(folder, requests)
+    right = ask_graphs(folder, requests)
     return _compare(
         dict(zip(ANSWER, answer, strict=True)),
         {name: right[name][sent] for name in ANSWER},
@@ -182,8 +195,8 @@ def _same_top(
     )
 
 
-def _ask_graphs(folder: Path, requests: Requests) -> Outputs:
-    """Have the three graphs in a folder answer, one after the other."""
+def ask_graphs(folder: Path, requests: Requests) -> Outputs:
+    """Have the three graphs in a folder, `<model>/model.onnx`, answer one after the other."""
     encoder, attention, scorer = (open_graph(folder / model / "model.onnx") for model in MODELS)
     regions = encoder.run(["REGIONS"], {"IMAGE": requests.pictures})[0]
     aspects, maps = attention.run(["ASPECTS", "MAPS"], {"REGIONS": regions})
@@ -196,10 +209,19 @@ def _ask_graphs(folder: Path, requests: Requests) -> Outputs:
 
 
 @torch.inference_mode()
-def _ask_torch(checkpoint: Checkpoint, model: Model, requests: Requests) -> Outputs:
+def _ask_torch(checkpoint: Checkpoint, model: Model, release: int, requests: Requests) -> Outputs:
     """Have the model that graphs were made from answer."""
     regions = model.encoder(torch.from_numpy(requests.pictures))
     aspects, maps = model.attention(regions)
+    seen = {"REGIONS": regions.numpy(), "ASPECTS": aspects.numpy(), "MAPS": maps.numpy()}
+    return {**seen, **_rank_torch(checkpoint, model, release, aspects, maps, requests)}
+
+
+@torch.inference_mode()
+def _rank_torch(
+    checkpoint: Checkpoint, model: Model, release: int, aspects: Tensor, maps: Tensor, requests: Requests
+) -> Outputs:
+    """Have the scorer answer for what was seen in the pictures."""
     sent = torch.from_numpy(requests.has_picture).view(-1, 1, 1)
     row_of = {item_id: row for row, item_id in enumerate(checkpoint.item_ids)}
     history = np.vectorize(lambda item_id: row_of.get(item_id, -1), otypes=[np.int64])(requests.history)
@@ -209,11 +231,9 @@ def _ask_torch(checkpoint: Checkpoint, model: Model, requests: Requests) -> Outp
     )
     ids = np.asarray([*checkpoint.item_ids, ""], dtype=object)
     return {
-        "REGIONS": regions.numpy(),
-        "ASPECTS": aspects.numpy(),
-        "MAPS": maps.numpy(),
         "ITEM_ID": ids[rows.numpy().clip(max=len(ids) - 1)],
         "SCORE": scores.numpy(),
         "ATTENTION": attention.numpy(),
         "KNOWN": history >= 0,
+        "RELEASE": np.full((len(requests.text), 1), release),
     }

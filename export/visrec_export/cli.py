@@ -9,6 +9,7 @@ from typing import Any
 from visrec_export.errors import RepositoryError
 from visrec_export.int8 import Bounds
 from visrec_export.release import export_release
+from visrec_serving import pins
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.prepare import read
 from visrec_training.train_cli import add_source_arguments
@@ -28,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Triton's model repository; configs that it lacks are made",
     )
     parser.add_argument(
-        "--keep", type=int, default=3, metavar="N", help="releases to keep, this one included"
+        "--keep",
+        type=int,
+        default=3,
+        metavar="N",
+        help="releases to keep, this one included; what is served, and what was before it, stays in any case",
     )
     parser.add_argument(
         "--check-requests", type=int, default=64, metavar="N", help="requests compared with PyTorch first"
@@ -93,11 +98,19 @@ def run(args: argparse.Namespace) -> int:
         print("fused: one graph answers as the three do")
     if release.removed:
         print(f"removed release{'s' * (len(release.removed) > 1)} {', '.join(map(str, release.removed))}")
-    print(
-        f"release {release.number} is in {args.repository}: `visrec serve --repository {args.repository}"
-        f"{' --model-config-name fused' * args.fused}`"
-    )
+    print(f"release {release.number} is in {args.repository}: {_next_step(args, release.number)}")
     return 0
+
+
+def _next_step(args: argparse.Namespace, number: int) -> str:
+    served = pins.served(args.repository)
+    if served == number:
+        fused = " --model-config-name fused" * args.fused
+        return f"`visrec serve --repository {args.repository}{fused}`"
+    return (
+        f"release {served} stays the one that is served until"
+        f" `visrec release {number} --repository {args.repository}`"
+    )
 
 
 def _int8_line(figures: dict[str, Any]) -> str:

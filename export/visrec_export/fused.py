@@ -12,11 +12,9 @@ import onnx
 from onnx import compose
 
 from visrec_export.errors import ExportRefused
-from visrec_export.graphs import MODELS
+from visrec_serving.pins import FUSED, MODELS
 
 MOST_BYTES = 1 << 30
-FUSED = "recommender"
-"""The model whose place it takes."""
 HANDED_ON = {"attention": ("REGIONS",), "fusion_scorer": ("ASPECTS", "MAPS")}
 """What each graph takes from those before it; every other input is the caller's."""
 

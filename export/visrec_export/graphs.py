@@ -20,7 +20,6 @@ from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import REGIONS, ModelConfig
 from visrec_training.model import Model
 
-MODELS = ("encoder", "attention", "fusion_scorer")
 OPSET = 18
 EXAMPLES = 2  # a batch of one would be taken for a fixed size
 # Larger weights lie in a second file: onnxruntime maps it where it would hold the first twice while loading,
@@ -43,24 +42,30 @@ def write_graphs(checkpoint: Checkpoint, model: Model, release: int, folder: Pat
     config = checkpoint.model_config
     image = torch.zeros(EXAMPLES, config.picture_size, config.picture_size, 3, dtype=torch.uint8)
     regions = torch.zeros(EXAMPLES, REGIONS, model.encoder.dim)
-    graphs = {
-        "encoder": _trace(model.encoder, (image,), ["IMAGE"], ["REGIONS"]),
-        "attention": _trace(model.attention, (regions,), ["REGIONS"], ["ASPECTS", "MAPS"]),
-        "fusion_scorer": _with_dictionaries(
-            _trace(
-                _scorer(checkpoint, model),
-                _scorer_examples(config),
-                ["ASPECTS", "MAPS", "HISTORY_ROWS", "TEXT_ROWS"],
-                ["ITEM_ROWS", "SCORE", "ATTENTION"],
-            ),
-            checkpoint,
-            release,
-        ),
-    }
-    for name, graph in graphs.items():
-        path = folder / name / "model.onnx"
-        path.parent.mkdir(parents=True)
-        _save(graph, path)
+    _save(_trace(model.encoder, (image,), ["IMAGE"], ["REGIONS"]), folder / "encoder")
+    _save(_trace(model.attention, (regions,), ["REGIONS"], ["ASPECTS", "MAPS"]), folder / "attention")
+    write_scorer(checkpoint, model, release, folder)
+
+
+def write_scorer(checkpoint: Checkpoint, model: Model, release: int, folder: Path) -> None:
+    """Write `fusion_scorer/model.onnx` alone, as `write_graphs` does.
+
+    Args:
+        checkpoint: its items are the catalogue; they need not be those that the model was trained with.
+        model: the model, in evaluation mode, on the CPU.
+        release: the number that answers carry.
+        folder: gets the folder.
+
+    Raises:
+        ExportRefused: the graph can't be made, or the ONNX checker finds fault with it.
+    """
+    graph = _trace(
+        _scorer(checkpoint, model),
+        _scorer_examples(checkpoint.model_config),
+        ["ASPECTS", "MAPS", "HISTORY_ROWS", "TEXT_ROWS"],
+        ["ITEM_ROWS", "SCORE", "ATTENTION"],
+    )
+    _save(_with_dictionaries(graph, checkpoint, release), folder / "fusion_scorer")
 
 
 def _scorer(checkpoint: Checkpoint, model: Model) -> nn.Module:
@@ -160,7 +165,9 @@ def _value(name: str, dtype: int, width: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, dtype, ["batch", width])
 
 
-def _save(graph: onnx.ModelProto, path: Path) -> None:
+def _save(graph: onnx.ModelProto, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    path = folder / "model.onnx"
     large = graph.ByteSize() > EXTERNAL_DATA_BYTES
     onnx.save(graph, path, save_as_external_data=large, location="model.onnx.data")
     if large:  # onnx lets nobody but us read it, and a server may run as somebody else
@@ -168,4 +175,4 @@ def _save(graph: onnx.ModelProto, path: Path) -> None:
     try:
         onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
-        raise ExportRefused(f"the ONNX checker refuses {path.parent.name}: {error}") from error
+        raise ExportRefused(f"the ONNX checker refuses {folder.name}: {error}") from error

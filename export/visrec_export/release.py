@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,16 +15,21 @@ from typing import Any
 import numpy as np
 
 from visrec_client.words import token_tensor
+from visrec_export.canary import answered, choose
 from visrec_export.check import check, check_fused, draw_requests
 from visrec_export.errors import RepositoryError
 from visrec_export.fused import fuse
 from visrec_export.graphs import write_graphs
 from visrec_export.int8 import Bounds, to_int8
 from visrec_export.repository import Shapes, check_shapes, ensure_configs, next_release, prune, publish
+from visrec_serving.canary_requests import CanaryRequests
+from visrec_serving.lock import locked
+from visrec_serving.releases import file_digest
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import GRID, REGIONS
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.errors import CheckpointError
+from visrec_training.files import write_text
 from visrec_training.model import Model
 from visrec_training.regions import load_pictures
 
@@ -49,14 +55,14 @@ def export_release(
     fused: bool = False,
     seed: int = 0,
 ) -> Release:
-    """Publish a checkpoint as the newest release of a model repository.
+    """Publish a checkpoint as the newest release of a model repository; the first one is served from then on.
 
     Args:
         checkpoint: what to publish.
         dataset: items with real pictures, to compare with PyTorch on; INT8 is also measured on what people
             did with them.
         repository: gets the versions; its configs are made if missing, and changed where shapes differ.
-        keep: releases to keep, the new one among them.
+        keep: releases to keep, the new one among them, beside those that are served or can be gone back to.
         requests: requests to compare.
         int8: makes the encoder one in INT8, which may cost this much; None leaves it in FP32.
         fused: adds a graph that does the work of all three, for `configs/fused.pbtxt`.
@@ -67,6 +73,7 @@ def export_release(
             large to be fused.
         CheckpointError: none of the pictures can be read.
         RepositoryError: the repository holds releases of other shapes, or can't be written.
+        RepositoryBusy: another release is being made.
     """
     model, catalogue = checkpoint.model(), dataset.catalogue
     sample = _draw_items(catalogue, requests, seed)
@@ -77,10 +84,9 @@ def export_release(
         raise CheckpointError(f"no picture to compare on: {next(iter(broken.values()))}")
     texts = [token_tensor(catalogue.titles[row], checkpoint.model_config.words) for row in sample]
     ensure_configs(repository)
-    shapes = _shapes(checkpoint, model)
+    shapes = release_shapes(checkpoint, model)
     check_shapes(repository, shapes)
-    with _building(repository) as built:
-        release = next_release(repository)
+    with building(repository) as (release, built):
         write_graphs(checkpoint, model, release, built)
         asked = draw_requests(checkpoint, pictures, texts, seed)
         proof: dict[str, Any] = {"against PyTorch": check(checkpoint, model, release, built, asked)}
@@ -90,16 +96,59 @@ def export_release(
             fuse(built)
             proof["fused against the three"] = check_fused(built, asked)
         report = {
-            "release": release,
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "backbone": checkpoint.model_config.backbone,
             "precision": "int8" if int8 else "fp32",
             "items": len(checkpoint.item_ids),
-            "bytes": _bytes(built),
+            "checkpoint": checkpoint.digest(),
             **proof,
         }
-        publish(repository, release, built, shapes, json.dumps(report, indent=2) + "\n")
-    return Release(release, report, prune(repository, keep))
+        canary = answered(choose(asked), built)
+        return publish_built(repository, release, built, shapes, canary, report, keep)
+
+
+def publish_built(
+    repository: Path,
+    release: int,
+    built: Path,
+    shapes: Shapes,
+    canary: CanaryRequests,
+    report: Mapping[str, Any],
+    keep: int,
+) -> Release:
+    """Publish graphs that are proven, with their canary, their digests and a report, and remove old ones.
+
+    Args:
+        repository: gets them.
+        release: the number.
+        built: from `building`; holds `<model>/model.onnx`, and may hold other files of the release.
+        shapes: dims, without batch, of each tensor.
+        canary: requests with the answers of these graphs.
+        report: what is known about them.
+        keep: releases to keep, this one among them.
+
+    Raises:
+        RepositoryError: the repository can't be written.
+    """
+    canary.save(built / f"canary-{release}.npz")
+    whole = {
+        "release": release,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        **report,
+        "bytes": _bytes(built),
+        "digests": _digests(built, release),
+    }
+    write_text(built / f"release-{release}.json", json.dumps(whole, indent=2) + "\n")
+    publish(repository, release, built, shapes)
+    return Release(release, whole, prune(repository, keep))
+
+
+def _digests(built: Path, release: int) -> dict[str, str]:
+    """SHA-256 by path in the repository."""
+    return {
+        f"{path.parent.name}/{release}/{path.name}" if path.parent != built else path.name: file_digest(path)
+        for path in sorted(built.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _bytes(built: Path) -> dict[str, int]:
@@ -114,16 +163,25 @@ def _draw_items(catalogue: Catalogue, count: int, seed: int) -> list[int]:
 
 
 @contextmanager
-def _building(repository: Path) -> Iterator[Path]:
-    """A folder on the repository's file system, gone afterwards."""
+def building(repository: Path) -> Iterator[tuple[int, Path]]:
+    """The number of the next release, and a folder on the repository's file system, gone afterwards.
+
+    Raises:
+        RepositoryBusy: another release is being made.
+        RepositoryError: the repository can't be written.
+    """
     try:
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=repository) as folder:
-            yield Path(folder)
+        with locked(repository, "export"):
+            for left in repository.glob(".export-*/"):  # of an export that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix=".export-", dir=repository) as folder:
+                yield next_release(repository), Path(folder)
     except OSError as error:
         raise RepositoryError(f"can't write to {repository}: {error.strerror or error}") from error
 
 
-def _shapes(checkpoint: Checkpoint, model: Model) -> Shapes:
+def release_shapes(checkpoint: Checkpoint, model: Model) -> Shapes:
+    """Dims, without batch, of each tensor of a release."""
     config = checkpoint.model_config
     return {
         "IMAGE": (config.picture_size, config.picture_size, 3),

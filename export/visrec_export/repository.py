@@ -1,24 +1,24 @@
 """The Triton model repository: committed configs, and numbered versions beside them.
 
-The three models of a release have the same version number; the ensembles' steps name it. A fused graph, where
-a release has one, is that version of the recommender, and configs/fused.pbtxt names it. A version is complete
-before anything names it, so an export that is cut short leaves the old release as it was. Shapes are set with
-a repository's first release and stay.
+A version is complete before anything names it, so an export that is cut short leaves the old release as it
+was. A repository's first release is named at once; `visrec release` has a server switch to those that follow.
+Shapes are set with the first release and stay.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from visrec_export.errors import RepositoryError
-from visrec_export.fused import FUSED
-from visrec_export.graphs import MODELS
-from visrec_training.files import write_text
+from visrec_serving import history, pins
+from visrec_serving.lock import locked
+from visrec_serving.pins import ENSEMBLES, FUSED, MODELS
+from visrec_training.files import make_folder, write_text
 
-ENSEMBLES = ("recommender", "ranker", "embedder")
 ENSEMBLE_VERSION = "1"
 """An ensemble's config names the release, so it needs but one version, which Triton wants a folder for."""
 Shapes = Mapping[str, Sequence[int]]
@@ -32,11 +32,16 @@ def ensure_configs(repository: Path) -> None:
     """
     if repository.exists() and not repository.is_dir():
         raise RepositoryError(f"{repository} is a file, not a model repository")
+    make_folder(repository)
     template = _template()
-    for source in sorted(template.glob("**/*.pbtxt")):
-        target = repository / source.relative_to(template)
-        if not target.exists():
-            write_text(target, source.read_text())
+    with locked(repository, "release", wait=True):
+        for source in sorted(template.glob("**/*.pbtxt")):
+            target = repository / source.relative_to(template)
+            if not target.exists():
+                write_text(target, source.read_text())
+        if (served := pins.served(repository)) is not None:  # configs that are new here name it as well
+            pins.load(repository, pins.loaded(repository))
+            pins.serve(repository, served)
 
 
 def next_release(repository: Path) -> int:
@@ -52,7 +57,7 @@ def check_shapes(repository: Path, shapes: Shapes) -> None:
     """
     if next_release(repository) == 1:
         return
-    for config in _configs(repository):
+    for config in pins.configs(repository):
         if _set_dims(text := config.read_text(), shapes) != text:
             raise RepositoryError(
                 f"the releases in {repository} have tensors of other shapes than this checkpoint's"
@@ -60,42 +65,69 @@ def check_shapes(repository: Path, shapes: Shapes) -> None:
             )
 
 
-def publish(repository: Path, release: int, built: Path, shapes: Shapes, report: str) -> None:
-    """Move built models into place, then let the ensembles name them.
+def publish(repository: Path, release: int, built: Path, shapes: Shapes) -> None:
+    """Move a release into place, all of it or nothing; the first one is served from now on.
 
     Args:
         repository: holds the configs.
-        release: the number of all three versions.
-        built: folder with a folder a model, on the repository's file system; it is emptied.
+        release: its number.
+        built: holds a folder a model and the release's own files, its report among them, on the repository's
+            file system; it is emptied.
         shapes: dims, without batch, of each tensor: what the configs must say.
-        report: JSON text, kept beside the models.
     """
-    for folder in sorted(built.iterdir()):
-        if folder.is_dir():
-            folder.rename(repository / folder.name / str(release))
-    for ensemble in ENSEMBLES:
-        (repository / ensemble / ENSEMBLE_VERSION).mkdir(exist_ok=True)
-    write_text(_report(repository, release), report)
-    for config in _configs(repository):
-        text = config.read_text()
-        changed = _pin(_set_dims(text, shapes), release)
-        if changed != text:
-            write_text(config, changed)
+    _flush(built)
+    with locked(repository, "release", wait=True):
+        first = pins.served(repository) is None
+        _move(repository, release, built)
+        for ensemble in ENSEMBLES:
+            (repository / ensemble / ENSEMBLE_VERSION).mkdir(exist_ok=True)
+        pins.write({path: _set_dims(text, shapes) for path, text in pins.texts(repository).items()})
+        if first:
+            pins.load(repository, [release])
+            pins.serve(repository, release)
+            history.note(repository, release)
+
+
+def _flush(built: Path) -> None:
+    """Have the disk hold what is about to be named."""
+    for path in built.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _move(repository: Path, release: int, built: Path) -> None:
+    """Rename everything into place, the report last; back again if something is in the way."""
+    report = f"release-{release}.json"
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for source in sorted(built.iterdir(), key=lambda path: path.name == report):
+            target = repository / source.name
+            target = target / str(release) if source.is_dir() else target
+            source.rename(target)
+            moved.append((source, target))
+    except BaseException:
+        for source, target in moved:
+            target.rename(source)
+        raise
 
 
 def prune(repository: Path, keep: int) -> list[int]:
-    """Remove all but the newest `keep` releases.
+    """Remove all but the newest `keep` releases, and those that are served or can be gone back to.
 
     Returns:
         The numbers of those removed.
     """
-    releases = sorted({number for model in MODELS for number in _versions(repository / model)})
-    removed = releases[:-keep]
-    for release in removed:
-        for model in MODELS:
-            shutil.rmtree(repository / model / str(release), ignore_errors=True)
-        _remove_fused(repository / FUSED / str(release))
-        _report(repository, release).unlink(missing_ok=True)
+    with locked(repository, "release", wait=True):
+        releases = sorted({number for model in MODELS for number in _versions(repository / model)})
+        needed = {*pins.loaded(repository), *pins.named(repository), history.before(repository)}
+        removed = [number for number in releases[:-keep] if number not in needed]
+        for release in removed:
+            for name in (f"release-{release}.json", f"canary-{release}.npz", f"catalogue-{release}.npz"):
+                (repository / name).unlink(missing_ok=True)
+            for model in MODELS:
+                shutil.rmtree(repository / model / str(release), ignore_errors=True)
+            _remove_fused(repository / FUSED / str(release))
     return removed
 
 
@@ -114,18 +146,8 @@ def _template() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "model_repository"
 
 
-def _configs(repository: Path) -> Iterator[Path]:
-    for model in (*MODELS, *ENSEMBLES):
-        yield repository / model / "config.pbtxt"
-        yield from sorted((repository / model / "configs").glob("*.pbtxt"))
-
-
 def _versions(model: Path) -> list[int]:
     return [int(path.name) for path in model.glob("[0-9]*") if path.is_dir() and path.name.isdecimal()]
-
-
-def _report(repository: Path, release: int) -> Path:
-    return repository / f"release-{release}.json"
 
 
 def _set_dims(config: str, shapes: Shapes) -> str:
@@ -134,10 +156,3 @@ def _set_dims(config: str, shapes: Shapes) -> str:
         declared = rf'((?:name|key): "{tensor}"[^\[\]]*?\bdims: \[)[^\]]*(\])'
         config = re.sub(declared, rf"\g<1> {', '.join(map(str, dims))} \2", config)
     return config
-
-
-def _pin(config: str, release: int) -> str:
-    """Name the release: in an ensemble's steps, or as the one version that a fused recommender serves."""
-    if "ensemble_scheduling" in config:
-        return re.sub(r"\bmodel_version: -?\d+", f"model_version: {release}", config)
-    return re.sub(r"\bversions: \[ \d+ \]", f"versions: [ {release} ]", config)

@@ -12,8 +12,9 @@ import torch
 from visrec_client.words import token_tensor
 from visrec_export.check import check, draw_requests
 from visrec_export.errors import ExportRefused
-from visrec_export.graphs import MODELS, write_graphs
+from visrec_export.graphs import write_graphs
 from visrec_export.repository import ensure_configs, next_release
+from visrec_serving.pins import MODELS
 from visrec_training.checkpoint import Checkpoint
 
 

@@ -11,7 +11,7 @@ from visrec_client.words import token_tensor
 from visrec_export.check import ANSWER, check_fused, draw_requests
 from visrec_export.errors import ExportRefused
 from visrec_export.fused import fuse
-from visrec_export.graphs import MODELS
+from visrec_serving.pins import MODELS
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.prepare import read
 from visrec_training.regions import load_pictures

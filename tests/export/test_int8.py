@@ -11,9 +11,9 @@ import pytest
 
 from visrec_export.answers import Answers, overlap, read_questions
 from visrec_export.errors import ExportRefused
-from visrec_export.graphs import MODELS
 from visrec_export.int8 import Bounds
 from visrec_export.repository import next_release
+from visrec_serving.pins import MODELS
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ConfigError
 from visrec_training.prepare import read

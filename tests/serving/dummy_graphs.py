@@ -119,8 +119,8 @@ def slow():
     )
 
 
-def encoder():
-    rng = np.random.default_rng(1)
+def encoder(seed=1):
+    rng = np.random.default_rng(seed)
     return graph(
         [
             h.make_node("Cast", ["IMAGE"], ["floats"], to=T.FLOAT),
@@ -137,8 +137,8 @@ def encoder():
     )
 
 
-def attention():
-    rng = np.random.default_rng(2)
+def attention(seed=2):
+    rng = np.random.default_rng(seed)
     return graph(
         [
             h.make_node("MatMul", ["REGIONS", "look"], ["logits"]),
@@ -154,8 +154,8 @@ def attention():
     )
 
 
-def fusion_scorer(release=1):
-    rng = np.random.default_rng(3)
+def fusion_scorer(release=1, seed=3):
+    rng = np.random.default_rng(seed)
     rows = list(range(len(ITEMS)))
     table = rng.normal(size=(len(ITEMS) + 1, 64)).astype(np.float32)
     table[-1] = 0  # unknown ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pickle
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +52,14 @@ class Checkpoint:
     def fusion_scorer(self, model: Model) -> FusionScorer:
         """The scorer over the catalogue as it was when the checkpoint was written."""
         return FusionScorer(model.query_tower, self.items, self.model_config.top_k).eval()
+
+    def digest(self) -> str:
+        """A short name for exactly these parameters and this catalogue."""
+        sha = hashlib.sha256(repr(self.item_ids).encode())
+        for name, value in [*sorted(self.state.items()), *self.items._asdict().items()]:
+            sha.update(name.encode())
+            sha.update(value.contiguous().view(-1).view(torch.uint8).numpy())
+        return sha.hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         """Write the checkpoint, whole or not at all.
