@@ -110,6 +110,7 @@ def check_graph(repository: Path, model: str, number: int) -> None:
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3  # errors
     path = graph_path(repository, model, number)
     try:
         session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])

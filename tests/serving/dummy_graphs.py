@@ -119,7 +119,7 @@ def slow():
     )
 
 
-def encoder(seed=1):
+def encoder(seed=1, width=496):
     rng = np.random.default_rng(seed)
     return graph(
         [
@@ -131,9 +131,9 @@ def encoder(seed=1):
             h.make_node("MatMul", ["regions", "weight"], ["REGIONS"]),
         ],
         [tensor("IMAGE", T.UINT8, 224, 224, 3)],
-        [tensor("REGIONS", T.FLOAT, 49, 496)],
+        [tensor("REGIONS", T.FLOAT, 49, width)],
         grid=np.array([0, 3, 49]),
-        weight=rng.normal(size=(3, 496)).astype(np.float32) / 255,
+        weight=rng.normal(size=(3, width)).astype(np.float32) / 255,
     )
 
 
