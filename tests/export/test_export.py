@@ -1,7 +1,10 @@
 """`visrec export`: a release is proven, complete and numbered, or it is not published at all."""
 
 import json
+import resource
 import shutil
+import signal
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,7 +17,11 @@ from visrec_export.check import check, draw_requests
 from visrec_export.errors import ExportRefused
 from visrec_export.graphs import write_graphs
 from visrec_export.repository import ensure_configs, next_release
+from visrec_serving import history, pins
+from visrec_serving.canary_requests import CanaryRequests
+from visrec_serving.lock import locked
 from visrec_serving.pins import MODELS
+from visrec_serving.releases import file_digest
 from visrec_training.checkpoint import Checkpoint
 
 
@@ -83,22 +90,63 @@ def test_ids_and_words_are_looked_up_inside_the_graph(repository, checkpoint):
     assert set(plain[0][0]) <= set(checkpoint.item_ids)
 
 
-def test_the_next_export_is_the_next_release_and_the_ensembles_name_it(copy, run, small_shop, visrec):
+def test_the_next_export_stands_beside_what_is_served(copy, run, small_shop, visrec, capsys):
     words = ("export", "--checkpoint", run / "best.pt", "--data", small_shop, "--repository", copy)
+    before = pins.texts(copy)
     assert visrec(*words, "--keep", 1, "--check-requests", 8) == 0
-    for model in MODELS:
-        assert [path.name for path in (copy / model).glob("[0-9]*")] == ["2"], "keep 1 removes the first"
-    for ensemble in ("recommender", "ranker", "embedder"):
-        config = (copy / ensemble / "config.pbtxt").read_text()
-        assert "model_version: 2" in config
-        assert "model_version: 1" not in config
+    said = capsys.readouterr().out
+    assert f"release 1 stays the one that is served until `visrec release 2 --repository {copy}`" in said
+    assert pins.texts(copy) == before, "a restart of the server must not serve what was never released"
     session = onnxruntime.InferenceSession(copy / "fusion_scorer" / "2" / "model.onnx")
     sizes = {"ASPECTS": (3, 8, 64), "MAPS": (3, 8, 49)}
     feeds = {name: np.zeros(shape, np.float32) for name, shape in sizes.items()}
     feeds |= {"HISTORY": np.full((3, 50), "", object), "TEXT": np.zeros((3, 64), np.int64)}
-    assert session.run(["RELEASE"], feeds)[0].tolist() == [[2], [2], [2]], "answers carry the number too"
-    assert not (copy / "release-1.json").exists()
+    assert session.run(["RELEASE"], feeds)[0].tolist() == [[2], [2], [2]], "answers carry the number"
+
+    assert visrec(*words, "--keep", 1, "--check-requests", 8) == 0
+    assert "removed release 2" in capsys.readouterr().out
+    for model in MODELS:
+        kept = sorted(path.name for path in (copy / model).glob("[0-9]*"))
+        assert kept == ["1", "3"], "what is served is not removed"
+    assert not (copy / "release-2.json").exists() and not (copy / "canary-2.npz").exists()
     assert not list(copy.glob(".export-*")), "nothing half-made is left"
+
+
+def test_a_release_carries_requests_and_the_digests_of_its_files(repository):
+    digests = json.loads((repository / "release-1.json").read_text())["digests"]
+    assert set(digests) == {*(f"{model}/1/model.onnx" for model in MODELS), "canary-1.npz"}
+    assert all(file_digest(repository / name) == digest for name, digest in digests.items())
+    canary = CanaryRequests.load(repository / "canary-1.npz")
+    assert canary.image.shape == (3, 224, 224, 3)
+    assert [bool(history[0]) for history in canary.history] == [False, True, True]
+    assert [bool(text[0]) for text in canary.text] == [False, False, True]
+    assert (repository / "canary-1.npz").stat().st_size < 1e6
+    assert [entry.release for entry in history.read(repository)] == [1]
+
+
+def test_two_exports_at_once_are_one_too_many(copy, run, small_shop, visrec, capsys):
+    words = ("export", "--checkpoint", run / "best.pt", "--data", small_shop, "--repository", copy)
+    with locked(copy, "export"):
+        assert visrec(*words) == 1
+    assert f"another export is at work on {copy}" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_nothing_behind(copy, run, small_shop, visrec, capsys):
+    """A limit on file size fails as a full disk does, in the middle of a file."""
+    words = ("export", "--checkpoint", run / "best.pt", "--data", small_shop, "--repository", copy)
+    before = {path.relative_to(copy) for path in copy.rglob("*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        assert visrec(*words, "--check-requests", 8) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    error = capsys.readouterr().err
+    assert "can't write" in error and "File too large" in error and error.count("\n") == 1
+    assert {path.relative_to(copy) for path in copy.rglob("*")} - before <= {Path(".export.lock")}
+    assert visrec(*words, "--check-requests", 8) == 0
 
 
 def test_committed_configs_fit_the_default_model_as_they_are(repository, tmp_path):

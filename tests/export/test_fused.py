@@ -11,6 +11,8 @@ from visrec_client.words import token_tensor
 from visrec_export.check import ANSWER, check_fused, draw_requests
 from visrec_export.errors import ExportRefused
 from visrec_export.fused import fuse
+from visrec_export.repository import prune
+from visrec_serving import history, pins
 from visrec_serving.pins import MODELS
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.prepare import read
@@ -73,35 +75,43 @@ def test_a_catalogue_too_large_to_be_held_twice_is_refused(built, monkeypatch):
 def test_releases_with_and_without_it_follow_each_other(
     repository, run, small_shop, visrec, tmp_path, capsys
 ):
-    """A plain release, a fused one in INT8 and a plain one: the config names each, and nothing is left."""
+    """A plain release that is served, a fused one in INT8 and a plain one."""
     folder = shutil.copytree(repository, tmp_path / "models")
     words = ("export", "--checkpoint", run / "best.pt", "--data", small_shop, "--repository", folder)
     int8 = ("--precision", "int8", "--max-ndcg-drop", 0.2)
     assert visrec(*words, "--check-requests", 16, "--fused", *int8) == 0
     said = capsys.readouterr().out
     assert "fused: one graph answers as the three do" in said
-    assert "--model-config-name fused`" in said
-    proof = json.loads((folder / "release-2.json").read_text())["fused against the three"]
+    report = json.loads((folder / "release-2.json").read_text())
+    proof = report["fused against the three"]
     assert proof["same top 10"] == proof["requests"] == 8, "half of the requests send a picture"
     assert proof["largest difference"]["SCORE"] < 1e-6
-    config = folder / "recommender" / "configs" / "fused.pbtxt"
-    assert "specific { versions: [ 2 ] }" in config.read_text()
-    ensemble = (folder / "recommender" / "config.pbtxt").read_text()
-    assert "specific { versions: [ 1 ] }" in ensemble and "model_version: 2" in ensemble
+    assert "recommender/2/model.onnx" in report["digests"]
     sizes = {
         model: (folder / model / "2" / "model.onnx").stat().st_size for model in (*MODELS, "recommender")
     }
     assert sizes.pop("recommender") == pytest.approx(sum(sizes.values()), rel=0.1)
+    pins.serve(folder, 2)
+    config = folder / "recommender" / "configs" / "fused.pbtxt"
+    assert "specific { versions: [ 2 ] }" in config.read_text()
+    ensemble = (folder / "recommender" / "config.pbtxt").read_text()
+    assert "specific { versions: [ 1 ] }" in ensemble and "model_version: 2" in ensemble
+    pins.serve(folder, 1)
 
     assert visrec(*words, "--check-requests", 8, "--keep", 1) == 0
-    assert "specific { versions: [ 3 ] }" in config.read_text()
     left = [path.name for path in (folder / "recommender").iterdir()]
     assert sorted(left) == ["1", "config.pbtxt", "configs"], "the ensemble's own version stays"
 
 
-def test_the_first_release_shares_the_ensembles_folder(run, small_shop, visrec, tmp_path):
+def test_the_first_release_shares_the_ensembles_folder(run, small_shop, visrec, tmp_path, capsys):
     words = ("export", "--checkpoint", run / "best.pt", "--data", small_shop, "--repository", tmp_path)
     assert visrec(*words, "--check-requests", 8, "--fused") == 0
+    assert "--model-config-name fused`" in capsys.readouterr().out
     assert (tmp_path / "recommender" / "1" / "model.onnx").is_file()
-    assert visrec(*words, "--check-requests", 8, "--keep", 1) == 0
+    assert visrec(*words, "--check-requests", 8) == 0
+    history.note(tmp_path, 2)
+    history.note(tmp_path, 3)
+    pins.load(tmp_path, [2, 3])
+    pins.serve(tmp_path, 2)
+    assert prune(tmp_path, keep=1) == [1]
     assert not list((tmp_path / "recommender" / "1").iterdir())
