@@ -36,6 +36,9 @@ SUBCOMMANDS = {
     "status": Subcommand(
         "visrec_serving.status_cli", "tell which release is served, and which others there are", "serve"
     ),
+    "catalog": Subcommand(
+        "visrec_export.catalog_cli", "have a running server recommend new items, or some no longer", "export"
+    ),
     "bench": Subcommand("visrec_bench.cli", "measure how fast a running server answers", "bench"),
     "recommend": Subcommand("visrec_client.cli", "ask a running server for recommendations", None),
     "demo": Subcommand("visrec_demo.cli", "a sticker shop, from pictures to served answers", "demo"),

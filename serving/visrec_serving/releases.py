@@ -1,7 +1,8 @@
 """The releases that a model repository holds, and the proof that one is whole.
 
-A release is a version of each model, `release-N.json` with what is known about it, and `canary-N.npz`. The
-report is written last: without one there is no release.
+A release is a version of each model, `release-N.json` with what is known about it, `canary-N.npz`, and
+`catalogue-N.npz` where items came or went since training. The report is written last: without one there is no
+release.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ class Release:
     def canary(self) -> Path:
         """Its real requests."""
         return self.repository / f"canary-{self.number}.npz"
+
+    @property
+    def catalogue(self) -> Path | None:
+        """The items that it ranks, where these are not its checkpoint's."""
+        path = self.repository / f"catalogue-{self.number}.npz"
+        return path if path.is_file() else None
 
     @property
     def fused(self) -> Path | None:

@@ -27,7 +27,9 @@ CANARY = "canary"
 Say = Callable[[str], None]
 
 
-def release(repository: Path, number: int, control: ModelControl, say: Say) -> None:
+def release(
+    repository: Path, number: int, control: ModelControl, say: Say, *, after: int | None = None
+) -> None:
     """Have a server answer with another release of the repository that it serves.
 
     Args:
@@ -35,14 +37,21 @@ def release(repository: Path, number: int, control: ModelControl, say: Say) -> N
         number: of the release.
         control: of the server.
         say: is told of each step.
+        after: the release that this one was made from and may follow; None where it may follow any.
 
     Raises:
-        ReleaseRefused: the release is broken or fails its canary; the server answers as before.
+        ReleaseRefused: the release is broken, fails its canary, or may not follow what is served; the server
+            answers as before.
         RepositoryBusy: another release is going on.
         VisrecError: the server does not answer.
     """
     with locked(repository, "release"):
-        if pins.served(repository) == number == control.serving():
+        served = pins.served(repository)
+        if after not in (None, served):
+            raise ReleaseRefused(
+                f"release {number} is refused: it was made from release {after}, and now {served} is served"
+            )
+        if served == number == control.serving():
             say(f"release {number} is served already")
             return
         _switch(read(repository, number), control, say)

@@ -13,9 +13,11 @@ from conftest import as_inputs
 from dummy_graphs import encoder
 from dummy_releases import release, requests, resign
 
-from visrec_serving import pins
+from visrec_serving import pins, switch
 from visrec_serving.canary_requests import CanaryRequests
+from visrec_serving.errors import ReleaseRefused
 from visrec_serving.lock import locked
+from visrec_serving.model_control import Access, ModelControl
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +197,17 @@ def test_one_release_at_a_time(repository, running, control):
         code, error = control("release", number)
     assert code == 1 and f"another release is at work on {repository}" in error
     assert answers(running) == served
+
+
+def test_what_was_made_from_a_release_follows_no_other(repository, running, control):
+    old, new, made = pins.served(repository), release(repository), release(repository)
+    assert control("release", new)[0] == 0
+    with (
+        ModelControl(Access(url=running.grpc_url)) as connection,
+        pytest.raises(ReleaseRefused, match=f"was made from release {old}, and now {new} is served"),
+    ):
+        switch.release(repository, made, connection, print, after=old)
+    assert answers(running) == new
 
 
 def test_status_tells_what_is_served_and_what_could_be(repository, running, control):

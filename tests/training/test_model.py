@@ -92,6 +92,22 @@ def test_an_item_without_id_part_is_placed_by_its_content(checkpoint, model):
     assert torch.allclose(cold.norm(dim=-1), torch.ones(2))
 
 
+def test_a_new_item_lies_where_one_that_nobody_met_does(checkpoint, model):
+    tower, count = model.item_tower, len(checkpoint.item_ids)
+    generator = torch.Generator().manual_seed(0)
+    aspects = torch.randn(
+        count, checkpoint.model_config.aspects, checkpoint.model_config.aspect_dim, generator=generator
+    )
+    tokens = torch.randint(len(checkpoint.vocabulary.rarity), (count, 4), generator=generator)
+    with torch.inference_mode():
+        unmet = tower(aspects, tokens, torch.zeros(count, dtype=torch.bool))
+        met = tower(aspects, tokens, torch.ones(count, dtype=torch.bool))
+        new = tower.new_items(aspects[:3], tokens[:3])
+    for one, other, known in zip(new, unmet, met, strict=True):
+        assert torch.allclose(one, other[:3], atol=1e-6)
+        assert not torch.allclose(one, known[:3], atol=1e-3)
+
+
 def test_a_catalogue_smaller_than_k_is_filled_up_with_zeros(checkpoint, model):
     from visrec_training.fusion_scorer import FusionScorer
 

@@ -149,11 +149,20 @@ class ItemTower(nn.Module):
         places = self.as_met(self.places(aspects, tokens, has_id), has_id)
         return Items.join(self.content(aspects, tokens, has_id), places)
 
+    def new_items(self, aspects: Tensor, tokens: Tensor) -> Items:
+        """Make items that the tower has no ids for: each by its content alone, wherever it comes from.
+
+        Args:
+            aspects: float [n, M, d].
+            tokens: int64 [n, T], the words of each item.
+        """
+        nobody = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+        content = F.normalize(self._by_content(aspects, tokens), dim=-1)
+        return Items.join(content, self.as_met(self._placed_by_content(aspects, tokens), nobody))
+
     def content(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
         """The trained part: vectors of length 1, [N, dim]. Arguments as for `forward`."""
-        looks = self.picture(aspects, torch.ones_like(aspects[..., 0]))
-        words = self.words(tokens)
-        content = looks + words + self.mix(torch.cat([looks, words], dim=-1))
+        content = self._by_content(aspects, tokens)
         taught = self.id.weight * has_id.unsqueeze(-1)
         gate = torch.sigmoid(self.gate(torch.cat([content, taught], dim=-1)))
         return F.normalize(content + 2 * gate * taught, dim=-1)
@@ -161,8 +170,18 @@ class ItemTower(nn.Module):
     def places(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
         """The fitted part, [N, place_width]. Arguments as for `forward`."""
         taught = self.id_places.weight * has_id.unsqueeze(-1)
-        return self.picture.place(aspects) + self.words.place(tokens) + taught
+        return self._placed_by_content(aspects, tokens) + taught
 
     def as_met(self, places: Tensor, has_id: Tensor) -> Tensor:
         """Places [N, place_width] with the appeal of what is not known by id, bool [N], set right."""
         return torch.cat([places[:, :-1], places[:, -1:] + self.unmet * ~has_id.unsqueeze(1)], dim=-1)
+
+    def _by_content(self, aspects: Tensor, tokens: Tensor) -> Tensor:
+        """The trained part of content alone, of any length, [n, dim]."""
+        looks = self.picture(aspects, torch.ones_like(aspects[..., 0]))
+        words = self.words(tokens)
+        return looks + words + self.mix(torch.cat([looks, words], dim=-1))
+
+    def _placed_by_content(self, aspects: Tensor, tokens: Tensor) -> Tensor:
+        """The fitted part of content alone, [n, place_width]."""
+        return self.picture.place(aspects) + self.words.place(tokens)

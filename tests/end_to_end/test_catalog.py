@@ -1,0 +1,136 @@
+"""`visrec catalog`: items come and go on a running server, without training."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from visrec_client import Recommender
+from visrec_demo.catalogue import read_items, stickers, write_catalogue
+from visrec_serving import Server, ServerConfig, pins
+from visrec_training.checkpoint import Checkpoint
+from visrec_training.data import read_dataset
+from visrec_training.split import split
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run):
+    return Checkpoint.load(run / "best.pt")
+
+
+@pytest.fixture(scope="module")
+def shop_server(repository, tmp_path_factory):
+    """A server of its own, whose catalogue the tests change, one after the other."""
+    folder = shutil.copytree(repository, tmp_path_factory.mktemp("changed") / "models")
+    with Server(ServerConfig(repository=folder, grpc_port=0, http_port=0, metrics_port=0)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def recommender(shop_server):
+    with Recommender(shop_server.grpc_url, timeout=30) as recommender:
+        yield recommender
+
+
+@pytest.fixture
+def catalog(shop_server, run, visrec, capsys):
+    """`visrec catalog CHANGE` for this server: its exit code, what it printed, and what on stderr."""
+
+    def catalog(*words, checkpoint=run / "best.pt"):
+        where = ("--repository", shop_server.config.repository, "--url", shop_server.grpc_url)
+        code = visrec("catalog", *words, "--checkpoint", checkpoint, *where)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return catalog
+
+
+@pytest.fixture(scope="module")
+def cold(small_shop, checkpoint):
+    """An item that training was shown nothing of, by its row."""
+    config = checkpoint.train_config
+    parts = split(read_dataset(small_shop), cold_share=config.cold_share, seed=config.seed)
+    return int(np.flatnonzero(parts.is_cold)[0])
+
+
+@pytest.fixture(scope="module")
+def new_folder(tmp_path_factory, small_shop, checkpoint, cold):
+    """A data folder of stickers that the shop lacks, and of two that it has."""
+    folder = tmp_path_factory.mktemp("new")
+    has = {item.title for item in read_items(small_shop).values()}
+    titles = {read_items(small_shop)[checkpoint.item_ids[row]].title for row in (cold, cold + 1)}
+    lacked = [sticker for sticker in stickers() if sticker.title not in has][3::150]
+    write_catalogue(folder, [*lacked, *(sticker for sticker in stickers() if sticker.title in titles)])
+    return folder
+
+
+def found(recommender, **request):
+    return [item.item_id for item in recommender.recommend(**request).items]
+
+
+def test_items_come_and_go(
+    shop_server, recommender, catalog, visrec, capsys, checkpoint, cold, new_folder, items
+):
+    repository = shop_server.config.repository
+    gone, kept = checkpoint.item_ids[cold], checkpoint.item_ids[cold + 1]
+    picture = items[gone].picture
+    assert gone in found(recommender, image=picture, k=100)
+
+    code, said, _ = catalog("remove", gone)
+    assert code == 0
+    assert said.endswith("release 2 is served\n")
+    for request in ({"image": picture}, {"text": items[gone].title}, {"history": [kept]}, {}):
+        assert gone not in found(recommender, k=100, **request)
+
+    code, said, warned = catalog("add", "--data", new_folder)
+    assert code == 0
+    assert f"1 items that the catalogue has already: {kept}: left as they are" in warned
+    new = {item_id: item for item_id, item in read_items(new_folder).items() if item_id != kept}
+    assert f"{len(new)} items are new" in said
+    for item_id, item in new.items():
+        assert item_id in found(recommender, image=item.picture), "who looks at it is shown it"
+        assert item_id in found(recommender, text=item.title)
+    for model in ("encoder", "attention"):
+        first, third = (repository / model / number / "model.onnx" for number in ("1", "3"))
+        assert third.samefile(first), "what did not change takes no space"
+
+    added = json.loads((repository / "release-3.json").read_text())["catalogue"]
+    assert added == {"after release": 2, "added": len(new) - 1, "removed": 0}
+    with np.load(repository / "catalogue-3.npz") as stored:
+        place = stored["item_ids"].tolist().index(gone)
+        for name, trained in checkpoint.items._asdict().items():
+            assert stored[name][place] == pytest.approx(trained[cold].numpy(), abs=0.02), "as training did"
+            assert stored[name][0] == pytest.approx(trained[0].numpy()), "what was known stays"
+
+    last = next(reversed(new))
+    code, *_ = catalog("remove", last, checkpoint.item_ids[0])
+    assert code == 0
+    assert last not in found(recommender, image=new[last].picture, k=100)
+    assert next(iter(new)) in found(recommender, image=next(iter(new.values())).picture), "others stay"
+    assert visrec("status", "--repository", repository, "--url", shop_server.grpc_url) == 0
+    assert f"{len(new) - 2} items added and 1 removed since training" in capsys.readouterr().out
+
+
+def test_what_can_not_be_done_changes_nothing(shop_server, catalog, checkpoint, tmp_path):
+    repository = shop_server.config.repository
+    before, releases = pins.texts(repository), set(repository.glob("release-*.json"))
+    write_catalogue(tmp_path / "apple", [sticker for sticker in stickers() if sticker.title == "red apple"])
+    other = tmp_path / "other.pt"
+    items = checkpoint.items._replace(sources=checkpoint.items.sources + 1)
+    dataclasses.replace(checkpoint, items=items).save(other)
+    known = checkpoint.item_ids[5]
+    for words, options, expected in (
+        (("remove", known, "no such item"), {}, "1 ids that no item has: no such item; nothing was changed"),
+        (("remove", known), {"checkpoint": other}, "was not made from this checkpoint"),
+        (("remove", known, "--keep", 0), {}, "--keep is 0; allowed: at least 1"),
+        (("add", "--data", tmp_path), {}, "holds neither items.parquet nor items.csv"),
+        (("add", "--data", tmp_path / "apple"), {}, "nothing to add; 1 items that the catalogue has already"),
+    ):
+        code, _, error = catalog(*words, **options)
+        assert code == 1
+        assert expected in error and error.count("\n") == 1
+    assert pins.texts(repository) == before
+    assert set(repository.glob("release-*.json")) == releases
+    assert not list(repository.glob(".export-*"))
