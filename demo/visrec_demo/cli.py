@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with Server(config) as server, Recommender(server.grpc_url) as recommender:
         print(f"      Triton is ready at {server.grpc_url} after {time.monotonic() - began:.1f} s")
+        # an export beside an older release does not switch to what it made
+        call("release", "--repository", str(args.repository), "--url", server.grpc_url)
         stages.heading("Ask")
         began, examples = time.monotonic(), []
         for request in REQUESTS:

@@ -122,7 +122,8 @@ def _embed(
     catalogue: Catalogue, control: ModelControl, size: int
 ) -> tuple[npt.NDArray[np.float32], Catalogue]:
     """Have the server look at the pictures: ASPECTS [n, M, d] of those that can be read, and their items."""
-    aspects, broken = [], {}
+    aspects: list[npt.NDArray[np.float32]] = []
+    broken: dict[int, str] = {}
     with tqdm(total=len(catalogue), desc="embedding pictures", unit="picture") as progress:
         for start in range(0, len(catalogue), BATCH):
             pictures, unreadable = load_pictures(catalogue.images[start : start + BATCH], size)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from visrec_demo.catalogue import stickers, write_catalogue
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 VISREC = Path(sys.executable).with_name("visrec")
 
@@ -49,8 +51,8 @@ def serving(line, log):
         assert server.wait(60) == 0
 
 
-def test_the_quickstart_works_as_written(folder, capsys):
-    made, asked = blocks("bash")
+def test_the_quickstart_works_as_written(folder, visrec, capsys):
+    made, asked, changed = blocks("bash")
     *lines, serve = made.strip().splitlines()
     for line in lines:
         run(line)
@@ -61,4 +63,10 @@ def test_the_quickstart_works_as_written(folder, capsys):
         assert len(run(second).strip().splitlines()) == 6
         (code,) = blocks("python")
         exec(compile(code, "README.md", "exec"), {})
-    assert "openmoji-" in capsys.readouterr().out
+        assert "openmoji-" in capsys.readouterr().out
+        write_catalogue(
+            folder / "arrivals", [sticker for sticker in stickers() if sticker.title == "green apple"]
+        )
+        for line in changed.strip().splitlines():
+            assert visrec(*shlex.split(line)[1:]) == 0
+        assert "release 4 is served" in capsys.readouterr().out
