@@ -7,8 +7,9 @@
         for item in answer.items:
             print(item.item_id, item.score)
 
-The picture, the history and the words may each be left out. `rank` applies the caller's own rules to an
-answer, `load_picture` is what turns pictures into tensors, and every error is a `VisrecError`.
+The picture, the history and the words may each be left out. `AsyncRecommender` is the same for asyncio.
+`rank` applies the caller's own rules to an answer, `load_picture` is what turns pictures into tensors, and
+every error is a `VisrecError`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from visrec_client.async_recommender import AsyncRecommender
     from visrec_client.errors import (
+        AccessDenied,
         DeadlineExceeded,
         IncompatibleServer,
         InvalidImage,
@@ -25,13 +28,21 @@ if TYPE_CHECKING:
         Overloaded,
         ServerError,
         ServerUnavailable,
+        Unauthenticated,
+        UnknownItem,
         VisrecError,
     )
     from visrec_client.picture import load_picture
     from visrec_client.ranking import RankedItem, rank
-    from visrec_client.recommender import Recommendation, Recommender
+    from visrec_client.recommender import Recommender
+    from visrec_client.request import CallInfo, Recommendation, Request
+    from visrec_client.security import TLS
 
 __all__ = [
+    "TLS",
+    "AccessDenied",
+    "AsyncRecommender",
+    "CallInfo",
     "DeadlineExceeded",
     "IncompatibleServer",
     "InvalidImage",
@@ -40,19 +51,26 @@ __all__ = [
     "RankedItem",
     "Recommendation",
     "Recommender",
+    "Request",
     "ServerError",
     "ServerUnavailable",
+    "Unauthenticated",
+    "UnknownItem",
     "VisrecError",
     "load_picture",
     "rank",
 ]
 
 _HOME = {
-    "load_picture": "picture",
+    "AsyncRecommender": "async_recommender",
+    "CallInfo": "request",
     "RankedItem": "ranking",
-    "rank": "ranking",
-    "Recommendation": "recommender",
+    "Recommendation": "request",
     "Recommender": "recommender",
+    "Request": "request",
+    "TLS": "security",
+    "load_picture": "picture",
+    "rank": "ranking",
 }
 
 

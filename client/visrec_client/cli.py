@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from visrec_client.overlay import overlay
 from visrec_client.picture import load_picture
 from visrec_client.ranking import RankedItem
 from visrec_client.recommender import Recommender
+from visrec_client.security import TLS
 
 OVERLAY_SIZE = 448
 
@@ -43,6 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attention", metavar="FILE.png", help="save the picture here with its attention map laid over it"
     )
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the answer")
+    parser.add_argument(
+        "--request-id", default="", metavar="ID", help="goes with the request to Triton's log"
+    )
+    parser.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="holds the server's API key; without it, the environment's VISREC_API_KEY",
+    )
+    parser.add_argument(
+        "--ca", metavar="FILE", help="PEM of who signed the server's certificate; turns TLS on"
+    )
+    parser.add_argument("--certificate", metavar="FILE", help="PEM to show where TLS is mutual")
+    parser.add_argument("--private-key", metavar="FILE", help="PEM of that certificate's key")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,8 +71,15 @@ def run(args: argparse.Namespace) -> int:
     attention_file = _attention_file(args.attention, args.image)
     titles = read_titles(Path(args.items)) if args.items else {}
     history = [item_id for part in args.history or () for item_id in part.split(",") if item_id]
-    with Recommender(args.url, timeout=args.timeout) as recommender:
-        answer = recommender.recommend(args.image, history, args.text or "", args.k)
+    tls = TLS(ca=args.ca, certificate=args.certificate, key=args.private_key)
+    with Recommender(
+        args.url, timeout=args.timeout, tls=tls if args.ca else None, api_key=_api_key(args.api_key_file)
+    ) as recommender:
+        answer = recommender.recommend(
+            args.image, history, args.text or "", args.k, request_id=args.request_id
+        )
+    if answer.unknown_history:
+        print(f"not in the catalogue: {', '.join(map(_printable, answer.unknown_history))}", file=sys.stderr)
     if attention_file is not None and answer.attention is not None:
         _save(overlay(load_picture(args.image, OVERLAY_SIZE), answer.attention), attention_file)
     if args.json:
@@ -63,6 +87,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(as_table(answer.items, titles) if answer.items else "No items are left to recommend.")
     return 0
+
+
+def _api_key(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get("VISREC_API_KEY")
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"--api-key-file: '{file}' cannot be read: {error}") from error
 
 
 def read_titles(path: Path) -> dict[str, str]:

@@ -13,14 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from visrec_client.errors import IncompatibleServer, InvalidRequest
+from visrec_client.errors import IncompatibleServer
 from visrec_client.ranking import RankedItem
 from visrec_client.words import token_tensor
 
 RECOMMENDER = "recommender"
 RANKER = "ranker"
 EMBEDDER = "embedder"
-RANKED_OUTPUTS = ("ITEM_ID", "SCORE", "ATTENTION")
+RANKED_OUTPUTS = ("ITEM_ID", "SCORE", "ATTENTION", "KNOWN", "RELEASE")
 EMBEDDED_OUTPUTS = ("ASPECTS", "MAPS")
 
 Tensors: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -32,6 +32,8 @@ _RANKED: dict[str, _Form] = {
     "ITEM_ID": ("BYTES", ("K",)),
     "SCORE": ("FP32", ("K",)),
     "ATTENTION": ("FP32", ("G", "G")),
+    "KNOWN": ("BOOL", ("L",)),
+    "RELEASE": ("INT64", (1,)),
 }
 _EXPECTED: dict[str, tuple[dict[str, _Form], dict[str, _Form]]] = {
     RECOMMENDER: ({"IMAGE": ("UINT8", ("S", "S", 3)), **_QUERY}, _RANKED),
@@ -129,9 +131,6 @@ def ranking_request(
     Returns:
         The model to ask, and its inputs with a batch of 1. Without a picture that is `ranker`,
         told by maps of zeros that there is none.
-
-    Raises:
-        InvalidRequest: the history is not a sequence of texts.
     """
     query = {
         "HISTORY": _history_tensor(history, dimensions.history_length)[None],
@@ -146,10 +145,7 @@ def ranking_request(
 
 def _history_tensor(history: Sequence[str], length: int) -> npt.NDArray[np.object_]:
     """The newest `length` ids, oldest first, then "": object [length] of UTF-8 bytes."""
-    try:
-        newest = [item_id.encode() for item_id in history[-length:]]
-    except (AttributeError, UnicodeEncodeError) as error:
-        raise InvalidRequest(f"history must hold item ids, each a text: {error}") from error
+    newest = [item_id.encode() for item_id in history[-length:]]
     tensor = np.full(length, b"", object)
     tensor[: len(newest)] = newest
     return tensor
@@ -160,3 +156,10 @@ def ranked_items(outputs: Tensors) -> tuple[RankedItem, ...]:
     ids = [item_id.decode(errors="replace") for item_id in outputs["ITEM_ID"][0]]
     scores = outputs["SCORE"][0].tolist()
     return tuple(RankedItem(item_id, score) for item_id, score in zip(ids, scores, strict=True) if item_id)
+
+
+def unknown_history(history: Sequence[str], outputs: Tensors) -> tuple[str, ...]:
+    """Read which of the newest ids of a history, those that were sent, the catalogue lacks; each once."""
+    known = outputs["KNOWN"][0].tolist()
+    sent = history[-len(known) :]
+    return tuple(dict.fromkeys(item_id for item_id, found in zip(sent, known, strict=False) if not found))

@@ -1,0 +1,91 @@
+"""What is asked and what is answered, apart from how it travels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from visrec_client.errors import InvalidRequest
+from visrec_client.picture import PictureSource
+from visrec_client.ranking import RankedItem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What to rank items for. Whatever is unknown is left out; without anything, what is popular comes.
+
+    Raises:
+        InvalidRequest: a field has a value that no server can take; the text names both.
+    """
+
+    image: PictureSource | None = None
+    """The picture that the person looks at, in any form that `load_picture` takes."""
+    history: Sequence[str] = ()
+    """Ids of items that the person chose before, oldest first. The newest that the model takes are sent."""
+    text: str = ""
+    """Words that the person typed."""
+    k: int = 10
+    """How many items to return at most; no more than the server ranks."""
+    exclude: Iterable[str] = ()
+    """Ids of items not to return."""
+    exclude_history: bool = True
+    """Leave out the items of the history as well."""
+    request_id: str = ""
+    """Goes with the request: Triton's log and its errors name it."""
+
+    def __post_init__(self) -> None:
+        """Check what the types can't say, and keep copies that nobody changes later."""
+        if not isinstance(self.history, Sequence) or isinstance(self.history, str | bytes):
+            raise InvalidRequest(f"history is {self.history!r}: give a sequence of item ids, oldest first")
+        if not isinstance(self.exclude, Iterable) or isinstance(self.exclude, str | bytes):
+            raise InvalidRequest(f"exclude is {self.exclude!r}: give a collection of item ids")
+        for name in ("history", "exclude"):
+            ids = tuple(getattr(self, name))
+            for item_id in ids:
+                _check_text(item_id, f"{name} must hold item ids, each a text: one")
+            object.__setattr__(self, name, ids)
+        _check_text(self.text, "text")
+        _check_text(self.request_id, "request_id")
+        if not isinstance(self.k, int) or self.k < 1:
+            raise InvalidRequest(f"k is {self.k!r}: ask for a whole number of items, at least 1")
+
+
+def _check_text(value: object, name: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name} is {value!r}: give a str, and '' where there is none")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{name} is {value!r}, which is no text: {error.reason}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recommendation:
+    """An answer."""
+
+    items: tuple[RankedItem, ...]
+    """Best first."""
+    attention: npt.NDArray[np.float32] | None
+    """float32 [7, 7]: how much each part of the picture decided, summing to 1; None without a picture."""
+    unknown_history: tuple[str, ...]
+    """Those ids of the history that the catalogue lacks, each once. They had no part in the answer."""
+    release: int
+    """Number of the release that answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """How a call went, for metrics and logs."""
+
+    method: str
+    """`recommend` or `embed`; each request of `recommend_many` is a `recommend`."""
+    endpoint: str
+    """The url that the recommender was given."""
+    error: type[BaseException] | None
+    """What it ended with: None for an answer, usually a `VisrecError` otherwise."""
+    seconds: float
+    """From the call to its end, with the picture's decoding and all retries."""
+    request_id: str
