@@ -10,15 +10,22 @@ from tritonclient.grpc.service_pb2 import ModelMetadataResponse
 
 from visrec_client import errors
 from visrec_client.ranking import RankedItem
+from visrec_client.request import Request
 from visrec_client.status import error_from_status
-from visrec_client.wire import Dimensions, ranked_items, ranking_request, read_dimensions
+from visrec_client.wire import Dimensions, ranked_items, ranking_request, read_dimensions, unknown_history
 from visrec_client.words import token_tensor
 
 DIMENSIONS = Dimensions(
     picture_size=224, history_length=3, text_length=8, items=4, aspects=2, aspect_width=5, regions=49
 )
 QUERY = {"HISTORY": ("BYTES", [-1, 50]), "TEXT": ("INT64", [-1, 64])}
-RANKED = {"ITEM_ID": ("BYTES", [-1, 100]), "SCORE": ("FP32", [-1, 100]), "ATTENTION": ("FP32", [-1, 7, 7])}
+RANKED = {
+    "ITEM_ID": ("BYTES", [-1, 100]),
+    "SCORE": ("FP32", [-1, 100]),
+    "ATTENTION": ("FP32", [-1, 7, 7]),
+    "KNOWN": ("BOOL", [-1, 50]),
+    "RELEASE": ("INT64", [-1, 1]),
+}
 MODELS = {
     "recommender": ({"IMAGE": ("UINT8", [-1, 224, 224, 3]), **QUERY}, RANKED),
     "ranker": ({"ASPECTS": ("FP32", [-1, 8, 64]), "MAPS": ("FP32", [-1, 8, 49]), **QUERY}, RANKED),
@@ -105,10 +112,28 @@ def test_without_a_picture_the_fusion_scorer_is_told_by_zeros() -> None:
     assert not tensors["MAPS"].any()
 
 
-@pytest.mark.parametrize("history", [[3], ["a", None], ["\ud800"]])
-def test_ids_that_are_no_text_are_refused(history: list[object]) -> None:
-    with pytest.raises(errors.InvalidRequest, match="history"):
-        ranking_request(DIMENSIONS, None, history, "")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("history", [3]),
+        ("history", ["a", None]),
+        ("history", ["\ud800"]),
+        ("exclude", [b"a"]),
+        ("exclude", 7),
+        ("text", "\ud800"),
+        ("request_id", 7),
+    ],
+)
+def test_what_no_server_could_take_is_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(errors.InvalidRequest, match=field):
+        Request(**{field: value})
+
+
+def test_ids_that_the_catalogue_lacks_are_reported_once_and_in_order() -> None:
+    known = np.array([[True, False, False, False]])
+    assert unknown_history(["old", "a", "x", "", "x"], {"KNOWN": known}) == ("x", "")
+    assert unknown_history(["b", "a"], {"KNOWN": known}) == ("a",)
+    assert unknown_history([], {"KNOWN": known}) == ()
 
 
 def test_the_padding_of_a_small_catalogue_is_dropped() -> None:
@@ -133,6 +158,15 @@ def test_the_padding_of_a_small_catalogue_is_dropped() -> None:
         ),
         ("NOT_FOUND", "Request for unknown model: 'x' is not found", errors.IncompatibleServer),
         ("UNIMPLEMENTED", "", errors.IncompatibleServer),
+        ("INVALID_ARGUMENT", "unexpected shape for input 'HISTORY'", errors.IncompatibleServer),
+        ("RESOURCE_EXHAUSTED", "Sent message larger than max (9 vs. 8)", errors.InvalidRequest),
+        ("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs. 8)", errors.IncompatibleServer),
+        ("RESOURCE_EXHAUSTED", "", errors.Overloaded),
+        (
+            "UNAVAILABLE",
+            "This protocol is restricted, expecting header 'visrec-api-key'",
+            errors.Unauthenticated,
+        ),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", errors.DeadlineExceeded),
         ("INTERNAL", "Stub process 'encoder' is not\nhealthy.", errors.ServerError),
         ("UNKNOWN", "", errors.ServerError),
@@ -141,5 +175,5 @@ def test_the_padding_of_a_small_catalogue_is_dropped() -> None:
 def test_each_status_is_told_as_its_cause(status: str, details: str, kind: type[errors.VisrecError]) -> None:
     error = error_from_status(status, details, "localhost:8001")
     assert type(error) is kind
-    assert "localhost:8001" in str(error)
+    assert "localhost:8001" in str(error) or kind is errors.InvalidRequest
     assert "\n" not in str(error)

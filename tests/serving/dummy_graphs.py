@@ -1,5 +1,6 @@
 """Small ONNX graphs, and repositories of them, to serve in tests."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -83,9 +84,9 @@ def pick():
     )
 
 
-def slow():
-    """COUNT multiplications of 192x192 matrices, one after the other: takes as long as it is told to."""
-    body = h.make_graph(
+def _multiplication():
+    """What a Loop repeats: STATE times ROTATION, 192x192 each."""
+    return h.make_graph(
         [
             h.make_node("Identity", ["go"], ["go_on"]),
             h.make_node("MatMul", ["state", "rotation"], ["next"]),
@@ -101,11 +102,15 @@ def slow():
             h.make_tensor_value_info("next", T.FLOAT, [192, 192]),
         ],
     )
+
+
+def slow():
+    """COUNT multiplications of 192x192 matrices, one after the other: takes as long as it is told to."""
     identity = np.eye(192, dtype=np.float32)
     return graph(
         [
             h.make_node("ReduceMax", ["COUNT"], ["most"], keepdims=0),
-            h.make_node("Loop", ["most", "", "start"], ["final"], body=body),
+            h.make_node("Loop", ["most", "", "start"], ["final"], body=_multiplication()),
             h.make_node("ReduceSum", ["final"], ["trace"], keepdims=0),
             h.make_node("Cast", ["COUNT"], ["shape"], to=T.FLOAT),
             h.make_node("Mul", ["shape", "zero"], ["zeros"]),
@@ -117,6 +122,29 @@ def slow():
         rotation=identity,
         zero=np.float32(0),
     )
+
+
+def slowly(model, output, count=300):
+    """The same answers, a tenth of a second later."""
+    identity = np.eye(192, dtype=np.float32)
+    constants = {
+        "many": np.array(count),
+        "start": identity,
+        "rotation": identity,
+        "none": np.zeros((1, 1, 1), np.float32),
+    }
+    for node in model.graph.node:
+        node.output[:] = [f"quick {name}" if name == output else name for name in node.output]
+    model.graph.node.extend(
+        [
+            h.make_node("Loop", ["many", "", "start"], ["final"], body=_multiplication()),
+            h.make_node("ReduceSum", ["final"], ["trace"], keepdims=0),
+            h.make_node("Mul", ["trace", "none"], ["nothing"]),
+            h.make_node("Add", [f"quick {output}", "nothing"], [output]),
+        ]
+    )
+    model.graph.initializer.extend(nh.from_array(value, name) for name, value in constants.items())
+    return model
 
 
 def encoder(seed=1, width=496):
@@ -235,6 +263,12 @@ def publish(repository, name, model, *, config="", dims=None):
         f"instance_group [ {{ count: 1 kind: KIND_CPU }} ]\n{config}"
     )
     return repository
+
+
+def keep_ports(server):
+    """Have a server take the same ports when it is started again."""
+    ports = {f"{name}_port": port for name, port in server.ports.items()}
+    server.config = dataclasses.replace(server.config, **ports)
 
 
 def parameter(key, value):

@@ -1,0 +1,101 @@
+"""What strangers send: hypothesis strategies for broken pictures, odd requests and malformed tensors."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from PIL import Image
+from tritonclient.grpc.service_pb2 import ModelInferRequest
+
+MODELS = (
+    "recommender",
+    "ranker",
+    "embedder",
+    "encoder",
+    "attention",
+    "fusion_scorer",
+    "",
+    "../etc",
+    "canary",
+)
+TENSORS = ("IMAGE", "HISTORY", "TEXT", "ASPECTS", "MAPS", "REGIONS", "", "SCORE")
+DATATYPES = ("UINT8", "BYTES", "INT64", "FP32", "BOOL", "FP16", "", "STRING")
+
+
+def sample_pictures() -> list[bytes]:
+    """Whole pictures to break, in the formats that the client takes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    files = []
+    for form in ("JPEG", "PNG", "WEBP", "GIF"):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, form)
+        files.append(file.getvalue())
+    return files
+
+
+@st.composite
+def broken_pictures(draw: st.DrawFn, samples: Sequence[bytes]) -> bytes:
+    """A picture's file with some bytes changed, taken out, put in or cut off; now and then just bytes."""
+    if draw(st.integers(0, 19)) == 0:
+        return draw(st.binary(max_size=300))
+    content = bytearray(draw(st.sampled_from(samples)))
+    for _ in range(draw(st.integers(1, 8))):
+        # headers matter most, and lie at the start
+        place = draw(st.integers(0, min(len(content), 64)) | st.integers(0, len(content)))
+        change = draw(st.sampled_from(("set", "insert", "delete", "cut")))
+        if change == "set":
+            content[place : place + 1] = draw(st.binary(min_size=1, max_size=4))
+        elif change == "insert":
+            content[place:place] = draw(st.binary(min_size=1, max_size=16))
+        elif change == "delete":
+            del content[place : place + draw(st.integers(1, 32))]
+        elif draw(st.integers(0, 3)) == 0:
+            del content[place:]
+    return bytes(content)
+
+
+def odd_requests(samples: Sequence[bytes]) -> st.SearchStrategy[dict[str, Any]]:
+    """Arguments of `Recommender.recommend`, of the right types or not."""
+    text = st.text(max_size=200)  # with every code point, single surrogates among them
+    pixels = st.builds(
+        lambda shape, kind: np.zeros(shape, kind),
+        st.lists(st.integers(0, 300), max_size=4).filter(lambda shape: np.prod(shape, dtype=float) < 1e6),
+        st.sampled_from((np.uint8, np.float32, np.bool_, np.complex64, np.int64)),
+    )
+    anything = st.none() | st.booleans() | st.integers() | st.floats() | text
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "image": st.none() | broken_pictures(samples) | st.sampled_from(samples) | pixels | anything,
+            "history": st.lists(text | anything, max_size=120) | anything,
+            "text": text | anything,
+            "k": st.integers(-1, 200) | anything,
+            "exclude": st.lists(text, max_size=9) | anything,
+            "request_id": text | anything,
+            "trace": st.dictionaries(st.sampled_from(("traceparent", "tracestate", "x")), text, max_size=3),
+        },
+    )
+
+
+@st.composite
+def malformed_messages(draw: st.DrawFn) -> ModelInferRequest:
+    """A message that Triton can read but should refuse: names, types, shapes and contents as they come."""
+    message = ModelInferRequest(
+        model_name=draw(st.sampled_from(MODELS)),
+        model_version=draw(st.sampled_from(("", "", "", "1", "99", "-1", "x"))),
+        id=draw(st.text(max_size=20)).encode("utf-8", "replace").decode(),
+    )
+    for name in draw(st.lists(st.sampled_from(TENSORS), max_size=5)):
+        tensor = message.inputs.add(name=name, datatype=draw(st.sampled_from(DATATYPES)))
+        real = {"IMAGE": [1, 224, 224, 3], "HISTORY": [1, 50], "TEXT": [1, 64], "ASPECTS": [1, 8, 64]}
+        odd = st.lists(st.integers(-1, 300) | st.integers(-(2**63), 2**63 - 1), max_size=5)
+        tensor.shape.extend(draw(st.just(real.get(name, [1, 8, 49])) | odd))
+        sizes = st.sampled_from((0, 1, 7, 224 * 224 * 3, 50 * 4, 64 * 8, 8 * 64 * 4, 8 * 49 * 4))
+        message.raw_input_contents.append(draw(st.binary(max_size=64) | st.builds(bytes, sizes)))
+    for name in draw(st.lists(st.sampled_from((*TENSORS, "ITEM_ID")), max_size=3)):
+        message.outputs.add(name=name)
+    return message
