@@ -1,0 +1,1 @@
+"""What happens when things break: each row of benchmarks/results/faults.json, from real servers."""
