@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from visrec_client import Recommendation, Recommender, Request, VisrecError
 from visrec_client.picture import load_picture
 from visrec_training.data import Dataset
 
+Expected: TypeAlias = Mapping[int, Sequence[Recommendation]]
+"""By release, the answer to each request."""
 TOLERANCE = 1e-3
 """Relative difference of a score: the server puts requests together as they come, and sums in that order."""
 THREADS = 8
@@ -33,6 +35,16 @@ class Seen:
     releases: collections.Counter[int] = field(default_factory=collections.Counter)
     seconds: list[float] = field(default_factory=list)
     """Of each answer."""
+    unjudged: list[tuple[int, Recommendation]] = field(default_factory=list)
+    """Answers of releases that nothing was known about, with the number of the request."""
+
+    def judge(self, expected: Expected) -> None:
+        """Compare what is not judged yet, now that more is known."""
+        for place, answer in self.unjudged:
+            known = expected.get(answer.release)
+            fault = differs(answer, known[place]) if known else f"nobody made release {answer.release}"
+            self.wrong += [fault] if fault else []
+        self.unjudged.clear()
 
     def summary(self) -> dict[str, Any]:
         """As it goes into the results."""
@@ -80,7 +92,7 @@ def differs(answer: Recommendation, expected: Recommendation) -> str | None:
 def callers(
     recommender: Recommender,
     requests: Sequence[Request],
-    expected: Mapping[int, Sequence[Recommendation]],
+    expected: Expected,
     *,
     threads: int = THREADS,
     rate: float | None = None,
@@ -90,7 +102,7 @@ def callers(
     Args:
         recommender: whom they share.
         requests: what they ask, over and over.
-        expected: by release, the answer to each request.
+        expected: what is known before; see `Seen.judge`.
         threads: how many.
         rate: calls a second, of all together; None: the next as soon as the last is answered.
     """
@@ -120,7 +132,7 @@ def _ask(
     recommender: Recommender,
     request: Request,
     place: int,
-    expected: Mapping[int, Sequence[Recommendation]],
+    expected: Expected,
     seen: Seen,
     lock: threading.Lock,
 ) -> None:
@@ -135,13 +147,15 @@ def _ask(
         return
     seconds = time.monotonic() - start
     known = expected.get(answer.release)
-    fault = differs(answer, known[place]) if known else f"release {answer.release} is not one of those served"
+    fault = differs(answer, known[place]) if known else None
     with lock:
         seen.answered += 1
         seen.seconds.append(seconds)
         seen.releases[answer.release] += 1
         if fault:
             seen.wrong.append(fault)
+        if known is None:
+            seen.unjudged.append((place, answer))
 
 
 def answers(recommender: Recommender, requests: Sequence[Request]) -> list[Recommendation]:

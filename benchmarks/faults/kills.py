@@ -142,12 +142,12 @@ def stub_killed(settings: Settings) -> Row:
 def server_killed(settings: Settings) -> Row:
     """Kill one of two servers every ten seconds; its supervisor starts it again."""
     kills = settings.times(3)
-    with two_servers(settings) as (first, _, recommender, requests, expected):
-        with (
-            callers(recommender, requests, expected, rate=RATE) as seen,
-            Probe(first.url, requests[0], 0.05) as probe,
-        ):
-            outages = [_kill_server(first, probe) for _ in range(kills)]
+    with (
+        two_servers(settings) as (first, _, recommender, requests, expected),
+        callers(recommender, requests, expected, rate=RATE) as seen,
+        Probe(first.url, requests[0], 0.05) as probe,
+    ):
+        outages = [_kill_server(first, probe) for _ in range(kills)]
     return Row(
         fault="one of two servers is killed (SIGKILL) under load, and started again by its supervisor",
         done={"kills": kills, "calls a second": RATE},
