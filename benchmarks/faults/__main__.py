@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults --repository model_repository --checkpoint runs/latest/best.pt --data FOLDER
 
-The repository is an exported one with a fused graph (`visrec export --fused`). All rows take about an hour, half
-of which is the steady load; `--scale 0.1` is a quick look, whose figures are printed and not kept.
+The repository is an exported one with a fused graph (`visrec export --fused`). All rows take about an hour,
+half of which is the steady load; `--scale 0.1` is a quick look, whose figures are printed and not kept.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ class Probe:
     """Asks without trying again, at a steady pace, and remembers when it failed."""
 
     def __init__(self, target: str, request: Request, interval: float) -> None:
-        options = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 500)]
-        options += [("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')]
+        options: list[tuple[str, Any]] = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 500)]
+        options.append(("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'))
         self._client = triton.InferenceServerClient(target, channel_args=options)
         self._inputs = prepared(request)
         self._interval = interval

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from benchmarks.faults.callers import Expected, callers, real_requests
 from benchmarks.faults.kills import DIMENSIONS, RATE
 from benchmarks.faults.rows import Row, Settings
@@ -111,7 +112,7 @@ def _answers(
     ]
 
 
-def _pixels(request: Request) -> np.ndarray:
+def _pixels(request: Request) -> npt.NDArray[np.uint8]:
     assert isinstance(request.image, np.ndarray)  # noqa: S101  (for the type checker)
     return request.image
 

@@ -53,7 +53,3 @@ class IncompatibleServer(VisrecError):
 
 class ServerError(VisrecError):
     """The server failed in another way; the text is the server's own."""
-
-
-class UnknownItem(VisrecError):
-    """The catalogue has no item of this id. Ids of a history never raise this: they are reported."""

@@ -40,7 +40,17 @@ def shorten(graph):
 
 
 def what_counts(answer):
-    return answer.items, None if answer.attention is None else answer.attention.tolist()
+    attention = None if answer.attention is None else answer.attention.tolist()
+    return [item.item_id for item in answer.items], [item.score for item in answer.items], attention
+
+
+def same(answer, expected):
+    """Whether an answer is the expected one; sums come out otherwise in the last digits in another batch."""
+    (ids, *numbers), (wanted, *others) = what_counts(answer), expected
+    return ids == wanted and all(
+        (ours is theirs is None) or np.allclose(ours, theirs, rtol=1e-4)
+        for ours, theirs in zip(numbers, others, strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,7 @@ def recommender(committed_server):
 def expected(recommender):
     """What each of REQUESTS is answered when it is the only one."""
     answers = [what_counts(answer) for answer in recommender.recommend_many(REQUESTS, in_flight=1)]
-    assert len({items for items, _ in answers}) == len(REQUESTS), "answers that can be told apart"
+    assert len({(*ids, *scores) for ids, scores, _ in answers}) == len(REQUESTS), "can be told apart"
     return answers
 
 
@@ -68,13 +78,13 @@ def test_an_answer_tells_what_it_could_not_use_and_who_gave_it(recommender):
 
 
 def test_many_requests_keep_their_order(recommender, expected):
-    assert [what_counts(answer) for answer in recommender.recommend_many(REQUESTS)] == expected
+    assert all(map(same, recommender.recommend_many(REQUESTS), expected))
 
 
 def test_one_that_fails_does_not_cost_the_others(recommender, expected):
     requests = [REQUESTS[0], Request(image=b"no picture"), REQUESTS[1], Request(k=10_000)]
     good, broken, also_good, too_many = recommender.recommend_many(iter(requests))
-    assert [what_counts(good), what_counts(also_good)] == expected[:2]
+    assert same(good, expected[0]) and same(also_good, expected[1])
     assert isinstance(broken, InvalidImage) and isinstance(too_many, InvalidRequest)
     assert recommender.recommend_many([]) == []
 
@@ -86,7 +96,7 @@ def test_64_threads_share_a_recommender(committed_server, expected):
         def ask(place):
             together.wait()
             return [
-                what_counts(answer) == wanted
+                same(answer, wanted)
                 for request, wanted in zip(REQUESTS[place % 8 :: 8], expected[place % 8 :: 8], strict=True)
                 for answer in recommender.recommend_many([request])
             ]
@@ -100,9 +110,9 @@ def test_500_calls_of_asyncio_are_in_flight_at_once(committed_server, expected):
         async with AsyncRecommender(committed_server.grpc_url, timeout=60) as recommender:
             many = [REQUESTS[n % len(REQUESTS)] for n in range(500)]
             answers = await recommender.recommend_many(many, in_flight=500)
-            return [isinstance(answer, Recommendation) and what_counts(answer) for answer in answers]
+            return [same(answer, expected[n % len(REQUESTS)]) for n, answer in enumerate(answers)]
 
-    assert asyncio.run(main()) == [expected[n % len(REQUESTS)] for n in range(500)]
+    assert asyncio.run(main()) == [True] * 500
 
 
 def test_asyncio_has_the_same_surface(committed_server, recommender, expected):
@@ -115,11 +125,11 @@ def test_asyncio_has_the_same_surface(committed_server, recommender, expected):
             await recommender_in_any_loop.recommend(PICTURE, timeout=1e-4)
         with pytest.raises(InvalidImage):
             await recommender_in_any_loop.recommend(b"no picture")
-        return what_counts(answer), aspects, maps
+        return answer, aspects, maps
 
     for _ in range(2):  # an event loop each, as in a test suite of a service
         answer, aspects, maps = asyncio.run(main())
-        assert answer == expected[1]
+        assert same(answer, expected[1])
         for ours, theirs in zip((aspects, maps), recommender.embed(PICTURE), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
@@ -137,19 +147,19 @@ def test_what_waits_on_asyncio_can_be_cancelled(committed_server):
 def test_a_forked_child_connects_by_itself(committed_server, expected):
     """As a web server's workers do that inherit a recommender which was used before the fork."""
     with Recommender(committed_server.grpc_url, timeout=30) as recommender:
-        before = what_counts(recommender.recommend(PICTURE, REQUESTS[1].history))
+        before = recommender.recommend(PICTURE, REQUESTS[1].history)
         reading, writing = os.pipe()
         if (child := os.fork()) == 0:
             signal.alarm(60)
             with os.fdopen(writing, "wb") as pipe:
-                pickle.dump(what_counts(recommender.recommend(PICTURE, REQUESTS[1].history)), pipe)
+                pickle.dump(recommender.recommend(PICTURE, REQUESTS[1].history), pipe)
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
             told = pipe.read()
         assert os.waitpid(child, 0)[1] == 0
-        after = what_counts(recommender.recommend(PICTURE, REQUESTS[1].history))
-    assert before == pickle.loads(told) == after == expected[1]
+        after = recommender.recommend(PICTURE, REQUESTS[1].history)
+    assert all(same(answer, expected[1]) for answer in (before, pickle.loads(told), after))
 
 
 def test_what_is_closed_says_so(committed_server):
