@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from visrec_serving.tls import Tls
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerConfig:
@@ -21,12 +23,22 @@ class ServerConfig:
     """Names of the models to load; what an ensemble needs is loaded with it. Empty: the whole repository."""
     address: str = "127.0.0.1"
     """IPv4 address to listen on. The default lets in this machine only; 0.0.0.0 lets in everybody."""
+    metrics_address: str | None = None
+    """IPv4 address of the metrics. None: as `address`."""
     grpc_port: int = 8001
     """Port for gRPC; 0 picks a free one, here and below."""
     http_port: int = 8000
     """Port for HTTP."""
     metrics_port: int = 8002
     """Port for Prometheus metrics."""
+    admin_key_file: Path | None = None
+    """Holds the key for who controls the server. None: `.admin-key` in the repository, made if missing."""
+    api_key_file: Path | None = None
+    """Holds the key for who asks it. None: the environment's VISREC_API_KEY; without either, all may ask."""
+    tls: Tls | None = None
+    """Encrypts gRPC. HTTP, which Triton can't encrypt, then answers nobody but this server itself."""
+    trace_url: str | None = None
+    """OpenTelemetry collector (OTLP over HTTP) that gets a trace of one request in a hundred."""
     model_config_name: str | None = None
     """Use each model's `configs/<name>.pbtxt` where it has one."""
     ready_timeout: float = 60.0
@@ -42,10 +54,14 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         """Check what the types can't say."""
-        try:
-            ipaddress.IPv4Address(self.address)
-        except ValueError:
-            raise ValueError(f"address={self.address!r}: must be an IPv4 address such as 127.0.0.1") from None
+        for name in ("address", "metrics_address"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            try:
+                ipaddress.IPv4Address(value)
+            except ValueError:
+                raise ValueError(f"{name}={value!r}: must be an IPv4 address such as 127.0.0.1") from None
         for name in ("grpc_port", "http_port", "metrics_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise ValueError(f"{name}={getattr(self, name)}: must be between 0 and 65535")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from visrec_client.errors import VisrecError
+from visrec_serving.keys import ENVIRONMENT, FILE, read_key
 from visrec_serving.model_control import Access
 
 
@@ -51,20 +52,13 @@ def read_access(args: argparse.Namespace) -> Access:
     for path in (args.ca, args.certificate, args.private_key):
         if path is not None and not path.is_file():
             raise VisrecError(f"there is no file {path}")
-    own = repository / ".admin-key"
+    own = repository / FILE
     admin_key = args.admin_key_file or (own if own.is_file() else None)
     return Access(
         url=args.url,
-        admin_key=_read_key(admin_key) if admin_key else None,
-        api_key=_read_key(args.api_key_file) if args.api_key_file else os.environ.get("VISREC_API_KEY"),
+        admin_key=read_key(admin_key) if admin_key else None,
+        api_key=read_key(args.api_key_file) if args.api_key_file else os.environ.get(ENVIRONMENT),
         ca=args.ca,
         certificate=args.certificate,
         private_key=args.private_key,
     )
-
-
-def _read_key(path: Path) -> str:
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise VisrecError(f"can't read the key in {path}: {error}") from error

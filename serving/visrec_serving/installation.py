@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visrec_serving.errors import ServerFailed
+from visrec_serving.keys import ENVIRONMENT
 
 STAND_IN = Path(__file__).with_name("backend") / "onnxruntime" / "model.py"
 
@@ -97,6 +98,7 @@ class Installation:
         # The stub finds site-packages by the first `python3` on PATH.
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', os.defpath)}"
         environment.pop("PYTHONHOME", None)
+        environment.pop(ENVIRONMENT, None)  # a key that neither the server nor its stubs need
         # onnxruntime has its own threads; numpy's would only take memory.
         environment.setdefault("OMP_NUM_THREADS", "1")
         environment.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -8,11 +8,11 @@ import socket
 from visrec_serving.errors import ServerFailed
 
 
-def reserve(address: str, wanted: dict[str, int]) -> dict[str, int]:
+def reserve(addresses: dict[str, str], wanted: dict[str, int]) -> dict[str, int]:
     """Check that ports are free, and pick free ones where any will do.
 
     Args:
-        address: IPv4 address to listen on.
+        addresses: IPv4 address to listen on, by purpose.
         wanted: port by purpose, as its command-line flag calls it (`grpc`); 0 for any.
 
     Returns:
@@ -25,6 +25,7 @@ def reserve(address: str, wanted: dict[str, int]) -> dict[str, int]:
     with contextlib.ExitStack() as held:
         # Fixed ports first: a picked one must not take them.
         for purpose, port in sorted(wanted.items(), key=lambda item: item[1] == 0):
+            address = addresses[purpose]
             listener = held.enter_context(socket.socket())
             # as Triton does; otherwise connections of a server that has just ended keep its ports
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

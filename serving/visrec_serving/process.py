@@ -12,28 +12,34 @@ from concurrent.futures import Future
 from pathlib import Path
 
 # The kernel sends SIGTERM when the starter ends. A Python of its own asks for that, because code between fork
-# and exec (`preexec_fn`) can deadlock where threads run.
+# and exec (`preexec_fn`) can deadlock where threads run. It gets the command through a pipe: command
+# lines can be read by all the machine.
 _TIE = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
 if os.getppid() != int(sys.argv[1]):
     sys.exit("the starter has ended")
-os.execv(sys.argv[2], sys.argv[2:])
+command = sys.stdin.buffer.read().split(bytes(1))
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+os.execv(command[0], command)
 """
 
 
-def start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def start(
+    command: list[str], environment: dict[str, str], log: Path, inherited: int
+) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own, where Ctrl-C does not reach it.
 
     Args:
         command: absolute path of the program, then its arguments.
         environment: its environment variables.
         log: file to which its output is appended.
+        inherited: a file descriptor that it keeps open.
 
     Returns:
         The running process.
     """
-    tied = [sys.executable, "-I", "-S", "-c", _TIE, str(os.getpid()), *command]
+    tied = [sys.executable, "-I", "-S", "-c", _TIE, str(os.getpid())]
     started: Future[subprocess.Popen[bytes]] = Future()
 
     def keep() -> None:
@@ -43,11 +49,15 @@ def start(command: list[str], environment: dict[str, str], log: Path) -> subproc
                 process = subprocess.Popen(  # noqa: S603  (our own command)
                     tied,
                     env=environment,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    pass_fds=[inherited],
                 )
+                assert process.stdin  # noqa: S101  (for the type checker)
+                with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it has ended
+                    stdin.write("\0".join(command).encode())
         except OSError as error:
             started.set_exception(error)
             return
@@ -67,12 +77,13 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
     """
     process.terminate()
     try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+    finally:  # also where whoever waits has no more patience
         process.kill()
         process.wait()
-    with contextlib.suppress(ProcessLookupError):  # the usual case: its children ended with it
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # the usual case: its children ended with it
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def describe_exit(code: int) -> str:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
+import re
 import subprocess
 import tempfile
 import time
-import uuid
 from pathlib import Path
 from types import TracebackType
 
 from visrec_serving import ports, process
 from visrec_serving.config import ServerConfig
-from visrec_serving.errors import ServerFailed
+from visrec_serving.errors import ServerFailed, TritonCrashed
+from visrec_serving.hiding import hide
 from visrec_serving.installation import Installation
+from visrec_serving.keys import Keys
 from visrec_serving.log import Echo, failure_reason
 from visrec_serving.repository import check_alternatives, servable_models
+from visrec_serving.shared_memory import SharedMemory
+from visrec_serving.triton_http import TritonHttp
+
+# the first of Triton's own lines, which it writes when it has read its arguments
+_LOGGED = re.compile(rb"^[IWE]\d{4} ", re.MULTILINE)
+_TRACED = 100
+"""One request in so many."""
 
 
 class Server:
@@ -28,8 +35,8 @@ class Server:
             print(server.grpc_url)
 
     Raises:
-        ServerFailed: from `start`, and so from `with`, if it does not become ready; from `check`, if it has
-            ended since.
+        VisrecError: from `start`, and so from `with`, if a key or certificate can't be used.
+        ServerFailed: from the same, if it does not become ready; from `check`, if it has ended since.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -39,13 +46,16 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._echo: Echo | None = None
-        # Two servers on one machine must not share the Python backend's memory.
-        self._shm_prefix = f"visrec_{uuid.uuid4().hex[:12]}_"
+        self._memory = SharedMemory()  # two servers on one machine must not share the Python backend's
+        self.keys: Keys | None = None
+        """Read by `start`."""
+        self.keys_hidden = False
+        """Whether the process list of this machine shows no key."""
 
     @property
     def host(self) -> str:
         """Where this machine reaches the server."""
-        return "127.0.0.1" if self.config.address == "0.0.0.0" else self.config.address  # noqa: S104
+        return _reached(self.config.address)
 
     @property
     def grpc_url(self) -> str:
@@ -55,12 +65,28 @@ class Server:
     @property
     def http_url(self) -> str:
         """Where HTTP is answered."""
-        return f"http://{self.host}:{self.ports['http']}"
+        return f"http://{_reached(self._addresses['http'])}:{self.ports['http']}"
 
     @property
     def metrics_url(self) -> str:
         """Where Prometheus reads."""
-        return f"http://{self.host}:{self.ports['metrics']}/metrics"
+        return f"http://{_reached(self._addresses['metrics'])}:{self.ports['metrics']}/metrics"
+
+    @property
+    def http(self) -> TritonHttp:
+        """Triton's HTTP, with this server's keys; only once it was started."""
+        assert self.keys is not None  # noqa: S101  (for the type checker)
+        return TritonHttp(_reached(self._addresses["http"]), self.ports["http"], self.keys.headers())
+
+    @property
+    def _addresses(self) -> dict[str, str]:
+        """What each port listens on."""
+        config = self.config
+        return {
+            "grpc": config.address,
+            "http": "127.0.0.1" if config.tls else config.address,
+            "metrics": config.metrics_address or config.address,
+        }
 
     @property
     def pid(self) -> int | None:
@@ -79,10 +105,13 @@ class Server:
         models = servable_models(self.config.repository, self.config.models)
         if self.config.model_config_name:
             check_alternatives(self.config.repository, models, self.config.model_config_name)
-        wanted = {name: getattr(self.config, f"{name}_port") for name in self.ports}
-        self.ports = ports.reserve(self.config.address, wanted)
+        if self.config.tls:
+            self.config.tls.check()
+        self.keys = Keys.find(self.config.repository, self.config.admin_key_file, self.config.api_key_file)
+        self.ports = ports.reserve(self._addresses, self.ports)  # those of the last start, if it was one
         try:
             self._launch(installation, models)
+            self._hide_keys()
             self._await_ready(models)
         except ServerFailed:
             self._end()
@@ -98,19 +127,21 @@ class Server:
         if ended_well and self.config.log_file is None and self.log_file:
             self.log_file.unlink(missing_ok=True)
 
+    def end_at_once(self) -> None:
+        """End Triton whatever it is doing; harmless if it does not run."""
+        if self._process:
+            self._process.kill()
+        self._end()
+
     def check(self) -> None:
         """Raise ServerFailed if Triton has ended."""
         if self._process and (code := self._process.poll()) is not None:
-            raise ServerFailed(f"Triton ended ({process.describe_exit(code)}); its log: {self.log_file}")
+            kind = TritonCrashed if code < 0 else ServerFailed
+            raise kind(f"Triton ended ({process.describe_exit(code)}); its log: {self.log_file}")
 
     def loaded(self) -> dict[str, list[int]]:
         """Ask Triton which versions of which models are ready."""
-        _, body = self._ask("POST", "/v2/repository/index")
-        found: dict[str, list[int]] = {}
-        for entry in json.loads(body):
-            if entry.get("state") == "READY":
-                found.setdefault(entry["name"], []).append(int(entry["version"]))
-        return {name: sorted(versions) for name, versions in sorted(found.items())}
+        return self.http.versions()
 
     def __enter__(self) -> Server:
         self.start()
@@ -141,10 +172,27 @@ class Server:
         if self.config.echo_log:
             self._echo = Echo(self.log_file, self._log_start)
         command = self._command(installation, models, backends)
-        self._process = process.start(command, installation.environment(), self.log_file)
+        self._process = process.start(
+            command, installation.environment(), self.log_file, self._memory.claim()
+        )
+
+    def _hide_keys(self) -> None:
+        """Take the keys out of Triton's command line, which all the machine may read, once it has read it."""
+        assert self._process and self.log_file and self.keys  # noqa: S101  (for the type checker)
+        deadline = time.monotonic() + self.config.ready_timeout
+        with self.log_file.open("rb") as log:
+            log.seek(self._log_start)
+            logged = b""
+            while not _LOGGED.search(logged) and self._process.poll() is None:
+                if time.monotonic() > deadline:
+                    return  # what waits for readiness says so
+                time.sleep(0.002)
+                logged += log.read()
+        self.keys_hidden = hide(self._process.pid, filter(None, (self.keys.admin, self.keys.api)))
 
     def _command(self, installation: Installation, models: tuple[str, ...], backends: Path) -> list[str]:
         config = self.config
+        assert self.keys is not None  # noqa: S101  (for the type checker)
         command = [
             str(installation.binary),
             f"--model-repository={config.repository.resolve()}",
@@ -157,43 +205,38 @@ class Server:
             "--strict-readiness=true",
             f"--exit-timeout-secs={config.exit_timeout}",
             f"--log-verbose={int(config.verbose)}",
-            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={self._memory.prefix}",
+            *self.keys.arguments(private_http=config.tls is not None),
         ]
         for name, port in self.ports.items():
-            command += [f"--{name}-address={config.address}", f"--{name}-port={port}"]
+            command += [f"--{name}-address={self._addresses[name]}", f"--{name}-port={port}"]
+        if config.tls:
+            command += config.tls.arguments()
+        if config.trace_url:
+            command += ["--trace-config=mode=opentelemetry", "--trace-config=level=TIMESTAMPS"]
+            command += [f"--trace-config=rate={_TRACED}"]
+            command += [f"--trace-config=opentelemetry,url={config.trace_url}"]
         if config.model_config_name:
             command.append(f"--model-config-name={config.model_config_name}")
         return command
 
     def _await_ready(self, models: tuple[str, ...]) -> None:
-        paths = ["/v2/health/ready", *(f"/v2/models/{model}/ready" for model in models)]
+        waiting: list[str | None] = [None, *models]  # None: Triton itself
         deadline = time.monotonic() + self.config.ready_timeout
         assert self._process is not None  # noqa: S101  (for the type checker)
-        while paths:
-            if self._process.poll() is not None:
-                raise ServerFailed(f"Triton did not start: {self._reason()}; full log: {self.log_file}")
+        while waiting:
+            if (code := self._process.poll()) is not None:
+                kind = TritonCrashed if code < 0 else ServerFailed
+                raise kind(f"Triton did not start: {self._reason()}; full log: {self.log_file}")
             if time.monotonic() > deadline:
                 raise ServerFailed(
                     f"Triton was not ready after {self.config.ready_timeout:g} s "
-                    f"(still waiting for {paths[0]}); full log: {self.log_file}"
+                    f"(still waiting for {waiting[0] or 'the server'}); full log: {self.log_file}"
                 )
-            try:
-                status, _ = self._ask("GET", paths[0])
-            except (OSError, http.client.HTTPException):  # it does not listen yet
-                status = 0
-            if status == http.HTTPStatus.OK:
-                paths.pop(0)
+            if self.http.ready(waiting[0]):
+                waiting.pop(0)
             else:
                 time.sleep(0.05)
-
-    def _ask(self, method: str, path: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.host, self.ports["http"], timeout=5)
-        try:
-            connection.request(method, path)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
 
     def _reason(self) -> str:
         assert self.log_file is not None  # noqa: S101  (for the type checker)
@@ -202,14 +245,20 @@ class Server:
             return failure_reason(log.read())
 
     def _end(self) -> None:
-        if self._process:
-            # Triton itself goes on after exit_timeout; the rest is for unloading models.
-            process.end(self._process, self.config.exit_timeout + 10)
-        if self._echo:
-            self._echo.close()
-            self._echo = None
-        if self._scratch:
-            self._scratch.cleanup()
-            self._scratch = None
-        for left in Path("/dev/shm").glob(f"{self._shm_prefix}*"):  # noqa: S108  (what a killed stub left)
-            left.unlink(missing_ok=True)
+        try:
+            if self._process:
+                # Triton itself goes on after exit_timeout; the rest is for unloading models.
+                process.end(self._process, self.config.exit_timeout + 10)
+        finally:
+            if self._echo:
+                self._echo.close()
+                self._echo = None
+            if self._scratch:
+                self._scratch.cleanup()
+                self._scratch = None
+            self._memory.release()
+
+
+def _reached(address: str) -> str:
+    """Where this machine reaches what listens on an address."""
+    return "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104

@@ -1,0 +1,50 @@
+"""The processes of Triton's Python backend: one for each instance of each version of a model."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import NamedTuple
+
+_PROGRAM = "triton_python_backend_stub"
+
+
+class Stub(NamedTuple):
+    """What a stub serves."""
+
+    model: str
+    version: int
+    instance: str
+    """As Triton calls it, such as encoder_0_1."""
+
+
+def find(triton: int) -> dict[int, Stub]:
+    """List the stubs that live, by process id.
+
+    Args:
+        triton: process id of their server.
+    """
+    found = {}
+    for task in Path(f"/proc/{triton}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            for pid in map(int, task.read_text().split()):
+                if alive(pid) and (stub := _read(pid)):
+                    found[pid] = stub
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody waited for yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _read(pid: int) -> Stub | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        words = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+        if Path(words[0]).name == _PROGRAM:
+            graph, instance = Path(words[1]), words[-2]
+            return Stub(instance.rsplit("_", 2)[0], int(graph.parent.name), instance)
+    return None

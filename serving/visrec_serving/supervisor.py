@@ -1,0 +1,228 @@
+"""Keeps a server answering: mends models whose process died, and starts Triton again when it ends."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+from visrec_client.errors import VisrecError
+from visrec_serving import stubs
+from visrec_serving.canary import Canary
+from visrec_serving.errors import NoAnswer, QueueFull, ServerFailed, TritonCrashed, WrongAnswer
+from visrec_serving.events import tell
+from visrec_serving.health import Health, HealthEndpoint
+from visrec_serving.server import Server
+from visrec_serving.stubs import Stub
+
+# seconds
+LOOK = 0.1
+"""Between two looks at the processes."""
+CANARY = 1.0
+"""Between two canaries."""
+HUNG = 30.0
+"""Without an answer for so long, Triton is started again although it lives."""
+WINDOW = 300.0
+"""Restarts are counted over so long."""
+LONGEST_PAUSE = 30.0
+"""Before a restart."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SupervisorConfig:
+    """How a server is kept answering.
+
+    Raises:
+        ValueError: if a field has a value that is not allowed; the text names both.
+    """
+
+    health_port: int = 8003
+    """Port for /live, /ready and /metrics, on the address of the metrics; 0 picks a free one."""
+    restarts: int = 5
+    """Triton is started again so often within five minutes, before the supervisor gives up."""
+
+    def __post_init__(self) -> None:
+        """Check what the types can't say."""
+        if not 0 <= self.health_port <= 65535:
+            raise ValueError(f"health_port={self.health_port}: must be between 0 and 65535")
+        if self.restarts < 0:
+            raise ValueError(f"restarts={self.restarts}: must be 0 or more")
+
+
+class Supervisor:
+    """Starts a server, watches it until it is told to stop, then stops it.
+
+    Usage:
+        with Supervisor(server, SupervisorConfig()) as supervisor:
+            supervisor.watch(stop)
+
+    Raises:
+        VisrecError: from `with`, if the server can't start; from `watch`, if it ended once too often.
+    """
+
+    def __init__(self, server: Server, config: SupervisorConfig) -> None:
+        """Prepare; nothing is started yet."""
+        self.server, self.config = server, config
+        self.health = Health()
+        self.starting = False
+        """Whether Triton is being started, which waits for nothing but itself."""
+        self._failures: list[float] = []
+        self._stubs: dict[int, Stub] = {}
+        self._next_canary = 0.0
+        self._failing = False
+        self._silent_since: float | None = None
+
+    @property
+    def health_url(self) -> str:
+        """Where its health is told."""
+        host = self.server.metrics_url.split("//")[1].split(":")[0]
+        return f"http://{host}:{self._endpoint.port}"
+
+    def __enter__(self) -> Supervisor:
+        address = self.server.config.metrics_address or self.server.config.address
+        self._endpoint = HealthEndpoint(self.health, address, self.config.health_port)
+        try:
+            self._start_first()
+        except BaseException:
+            self._endpoint.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.health.fault = "it is stopping"
+        try:
+            self.server.stop()
+        finally:
+            self._endpoint.close()
+
+    def watch(self, stop: threading.Event) -> None:
+        """Keep the server answering until `stop` is set.
+
+        Raises:
+            ServerFailed: Triton ended too often; the text is the last cause.
+        """
+        while not stop.wait(LOOK):
+            try:
+                self.server.check()
+                if lost := self._lost_stubs():
+                    self._mend(lost)
+                if time.monotonic() >= self._next_canary:
+                    self._ask_canary()
+            except ServerFailed as error:
+                self._restart(error, stop)
+
+    def _start_first(self) -> None:
+        """Start it; what is wrong with the models is told at once, a crash is tried again."""
+        try:
+            self._start()
+        except TritonCrashed as error:
+            self._restart(error, threading.Event())
+
+    def _start(self) -> None:
+        self.starting = True
+        try:
+            self.server.start()
+        finally:
+            self.starting = False
+        if not self.server.keys_hidden:
+            tell("keys_visible", pid=self.server.pid, until="Triton ends", cause="/proc can't be written")
+        self._stubs, self._failing, self._silent_since = stubs.find(self.server.pid or 0), False, None
+        self._canary = Canary(self.server.config.repository)
+        self._ask_canary()
+
+    def _restart(self, cause: VisrecError, stop: threading.Event) -> None:
+        while not stop.is_set():
+            now = time.monotonic()
+            self.health.fault = "Triton is being started again"
+            self._failures = [*(when for when in self._failures if now - when < WINDOW), now]
+            count = len(self._failures)
+            if count > self.config.restarts:
+                raise ServerFailed(
+                    f"{cause}; gave up after {self.config.restarts} restarts within {WINDOW / 60:.0f} minutes"
+                )
+            pause = min(2.0 ** (count - 2), LONGEST_PAUSE) if count > 1 else 0.0
+            tell("restart", number=count, pause_s=pause, cause=cause)
+            self.server.end_at_once()
+            if stop.wait(pause):
+                return
+            try:
+                self._start()
+            except ServerFailed as error:
+                cause = error
+                continue
+            self.health.restarts += 1
+            tell("restarted", seconds=time.monotonic() - now, pid=self.server.pid)
+            return
+
+    def _lost_stubs(self) -> set[Stub]:
+        """Stubs that ended although their version is to answer; a version that was unloaded needs none."""
+        if all(map(stubs.alive, self._stubs)) and time.monotonic() < self._next_canary:
+            return set()  # those that came since are found once a second
+        triton = self.server.pid or 0
+        found = stubs.find(triton)
+        if lost := set(self._stubs.values()) - set(found.values()):
+            time.sleep(LOOK)
+            found = stubs.find(triton)  # again, for one may have been missed while threads came and went
+            try:
+                ready = self.server.http.versions()
+            except NoAnswer:
+                return set()  # the next look tells more
+            lost = {stub for stub in lost - set(found.values()) if stub.version in ready.get(stub.model, ())}
+        self._stubs = found
+        return lost
+
+    def _mend(self, lost: set[Stub]) -> None:
+        """Load the versions again whose stubs died: Triton itself goes on failing their requests."""
+        began = time.monotonic()
+        names = ", ".join(sorted(f"{stub.instance} of version {stub.version}" for stub in lost))
+        self.health.fault = f"{names} died and is being loaded again"
+        tell("stub_died", stubs=names)
+        repository = self.server.config.repository
+        try:
+            for model, version in {(stub.model, stub.version) for stub in lost}:
+                # Triton loads again what was written since; other versions stay as they are
+                os.utime(repository / model / str(version) / "model.onnx")
+            for model in {stub.model for stub in lost}:
+                self.server.http.load(model)
+        except (OSError, NoAnswer) as error:
+            raise ServerFailed(f"{names} died and can't be loaded again: {error}") from error
+        self._stubs = stubs.find(self.server.pid or 0)
+        if still := lost - set(self._stubs.values()):
+            raise ServerFailed(f"{', '.join(stub.instance for stub in still)} did not come back")
+        self.health.reloads += 1
+        self._ask_canary()
+        tell("mended", stubs=names, seconds=time.monotonic() - began, ready=not self.health.fault)
+
+    def _ask_canary(self) -> None:
+        began = time.monotonic()
+        self._next_canary = began + CANARY
+        try:
+            self._note_answer(self._canary.ask(self.server.http), began)
+        except QueueFull:  # overloaded, and so alive
+            self._note_answer(self.health.release, began)
+        except WrongAnswer as error:
+            self._note_failure(error)  # which starting it again would not change
+        except NoAnswer as error:
+            self._note_failure(error)
+            self._silent_since = self._silent_since or began
+            if time.monotonic() - self._silent_since > HUNG:
+                raise ServerFailed(f"Triton gave no answer for {HUNG:.0f} s: {error}") from error
+
+    def _note_answer(self, release: int | None, began: float) -> None:
+        health, now = self.health, time.monotonic()
+        if self._failing:
+            tell("canary_answered", release=release)
+        self._failing, self._silent_since = False, None
+        health.answered, health.canary_seconds, health.release, health.fault = now, now - began, release, ""
+
+    def _note_failure(self, error: VisrecError) -> None:
+        self.health.canary_failures += 1
+        self.health.fault = f"canary: {error}"
+        if not self._failing:
+            tell("canary_failed", cause=error)
+        self._failing = True
+        self._next_canary = time.monotonic() + LOOK
