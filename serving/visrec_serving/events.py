@@ -1,4 +1,4 @@
-"""What happens to a server, a line each: `time=… event=… name=value …`, in quotes where a value needs them."""
+"""What happens to a server, a line each: `time=… event=… name=value …`, in quotes where values need them."""
 
 from __future__ import annotations
 
