@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 
 from visrec_serving.errors import ServerFailed
+from visrec_serving.server import Server
 
 FRESH = 10.0
 """Seconds for which an answered canary proves that the server is ready."""
@@ -39,7 +40,7 @@ class Health:
         return f"no canary was answered for {age:.0f} s" if age > FRESH else ""
 
     def metrics(self) -> str:
-        """All of it, in Prometheus' text format."""
+        """Tell all of it in Prometheus' text format."""
         lines = []
         for name, kind, value in (
             ("visrec_ready", "gauge", int(not self.why_not())),
@@ -58,8 +59,13 @@ class Health:
 class HealthEndpoint:
     """Answers from its construction until it is closed."""
 
-    def __init__(self, health: Health, address: str, port: int) -> None:
-        """Listen.
+    def __init__(self, health: Health, server: Server, port: int) -> None:
+        """Listen where the server tells its metrics.
+
+        Args:
+            health: what is answered.
+            server: its own metrics are told with those of its health.
+            port: 0 picks a free one.
 
         Raises:
             ServerFailed: the port is in use or may not be listened on.
@@ -67,7 +73,9 @@ class HealthEndpoint:
 
         class Handler(_Handler):
             known = health
+            supervised = server
 
+        address = server.config.metrics_address or server.config.address
         try:
             self._server = _Server((address, port), Handler)
         except OSError as error:
@@ -91,6 +99,7 @@ class _Server(ThreadingTCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     known: Health
+    supervised: Server
     timeout = 5  # a caller that sends nothing gets no thread for longer
 
     def do_GET(self) -> None:
@@ -101,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
             self._answer(status, f"{reason or 'ready'}\n")
         elif self.path == "/metrics":
-            self._answer(HTTPStatus.OK, self.known.metrics())
+            self._answer(HTTPStatus.OK, self.known.metrics() + self.supervised.metrics())
         else:
             self._answer(HTTPStatus.NOT_FOUND, "there are /live, /ready and /metrics\n")
 

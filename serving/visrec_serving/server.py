@@ -143,6 +143,10 @@ class Server:
         """Ask Triton which versions of which models are ready."""
         return self.http.versions()
 
+    def metrics(self) -> str:
+        """Ask Triton for its metrics, in Prometheus' text format; "" if it does not answer."""
+        return TritonHttp(_reached(self._addresses["metrics"]), self.ports["metrics"], {}).metrics()
+
     def __enter__(self) -> Server:
         self.start()
         return self

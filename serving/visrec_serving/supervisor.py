@@ -81,8 +81,7 @@ class Supervisor:
         return f"http://{host}:{self._endpoint.port}"
 
     def __enter__(self) -> Supervisor:
-        address = self.server.config.metrics_address or self.server.config.address
-        self._endpoint = HealthEndpoint(self.health, address, self.config.health_port)
+        self._endpoint = HealthEndpoint(self.health, self.server, self.config.health_port)
         try:
             self._start_first()
         except BaseException:

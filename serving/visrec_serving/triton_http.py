@@ -50,6 +50,13 @@ class TritonHttp:
                 found.setdefault(entry["name"], []).append(int(entry["version"]))
         return {name: sorted(versions) for name, versions in sorted(found.items())}
 
+    def metrics(self) -> str:
+        """What Prometheus reads, from the port of the metrics; "" if nothing answers."""
+        try:
+            return self._successful("GET", "/metrics", timeout=5).decode()
+        except NoAnswer:
+            return ""
+
     def load(self, model: str) -> None:
         """Load what changed of a model; what it serves goes on until the rest is ready.
 

@@ -1,4 +1,6 @@
 import queue
+import subprocess
+import sys
 import tempfile
 
 import numpy as np
@@ -42,6 +44,30 @@ def start():
         return Server(ServerConfig(repository=repository, **options))
 
     return start
+
+
+@pytest.fixture
+def serve(repository, tmp_path):
+    """Run `visrec serve` on free ports."""
+    running = []
+
+    def serve(*arguments):
+        command = [sys.executable, "-m", "visrec_cli.main", "serve", "--repository", str(repository)]
+        for port in ("--grpc-port", "--http-port", "--metrics-port", "--health-port"):
+            command += [port, "0"]
+        process = subprocess.Popen(
+            [*command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=(tmp_path / "stderr").open("wb"),
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield serve
+    for process in running:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -165,6 +165,31 @@ def encoder(seed=1, width=496):
     )
 
 
+def busy_encoder():
+    """An encoder that spends some ten milliseconds of one core on a picture."""
+    model = encoder()
+    nodes = list(model.graph.node)
+    burn = [
+        h.make_node("Conv", ["channels", "kernels"], ["burnt"], pads=[3, 3, 3, 3]),
+        h.make_node("ReduceMean", ["burnt"], ["left"], axes=[1, 2, 3]),
+        h.make_node("Mul", ["left", "nothing"], ["zero"]),
+        h.make_node("Add", ["pooled", "zero"], ["kept"]),
+    ]
+    (reshape,) = (node for node in nodes if node.op_type == "Reshape")
+    reshape.input[0] = "kept"
+    place = nodes.index(reshape)
+    kernels = np.random.default_rng(0).normal(size=(48, 3, 7, 7)).astype(np.float32)
+    constants = {name.name: nh.to_array(name) for name in model.graph.initializer}
+    return graph(
+        [*nodes[:place], *burn, *nodes[place:]],
+        list(model.graph.input),
+        list(model.graph.output),
+        kernels=kernels,
+        nothing=np.zeros((1, 1, 1, 1), np.float32),
+        **constants,
+    )
+
+
 def attention(seed=2):
     rng = np.random.default_rng(seed)
     return graph(

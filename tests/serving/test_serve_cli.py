@@ -1,64 +1,14 @@
 """`visrec serve` in the foreground: one line when ready, and a clean end whatever ends it."""
 
-import contextlib
 import os
 import queue
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
-import pytest
 import tritonclient.grpc as grpcclient
-
-
-@pytest.fixture
-def serve(repository, tmp_path):
-    """Run `visrec serve` on free ports."""
-    running = []
-
-    def serve(*arguments):
-        command = [sys.executable, "-m", "visrec_cli.main", "serve", "--repository", str(repository)]
-        for port in ("--grpc-port", "--http-port", "--metrics-port"):
-            command += [port, "0"]
-        process = subprocess.Popen(
-            [*command, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / "stderr").open("wb"),
-            text=True,
-        )
-        running.append(process)
-        return process
-
-    yield serve
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-def children(pid):
-    """Process ids of a process's children."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            found += map(int, task.read_text().split())
-    return found
-
-
-def gone(pid):
-    """Wait until a process has ended (a zombie has)."""
-    for _ in range(100):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except FileNotFoundError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.1)
-    return False
+from processes import children, gone
 
 
 def grpc_url(line):
@@ -70,7 +20,8 @@ def test_a_sigterm_lets_a_request_in_flight_finish(serve, tmp_path):
     line = process.stdout.readline()
     assert re.fullmatch(
         r"visrec: ready: gRPC 127\.0\.0\.1:\d+, HTTP http://127\.0\.0\.1:\d+, "
-        r"metrics http://127\.0\.0\.1:\d+/metrics; loaded: add 1, lookup 1, pick 1, slow 1\n",
+        r"metrics http://127\.0\.0\.1:\d+/metrics, "
+        r"health http://127\.0\.0\.1:\d+; loaded: add 1, lookup 1, pick 1, slow 1\n",
         line,
     )
     answers = queue.Queue()
@@ -90,6 +41,23 @@ def test_a_sigterm_lets_a_request_in_flight_finish(serve, tmp_path):
     assert "Traceback" not in stderr
 
 
+def test_a_second_signal_does_not_wait_for_requests(serve, tmp_path):
+    process = serve("--log-file", str(tmp_path / "log"))
+    line = process.stdout.readline()
+    answers = queue.Queue()
+    with grpcclient.InferenceServerClient(grpc_url(line)) as client:
+        count = grpcclient.InferInput("COUNT", [1, 1], "INT64")
+        count.set_data_from_numpy(np.array([[10**9]]))  # would take a day
+        client.async_infer("slow", [count], lambda result, error: answers.put((result, error)))
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert "event=stopping" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 130
+        assert answers.get(timeout=20)[1] is not None
+    assert (tmp_path / "stderr").read_text() == "visrec: stopped\n"
+
+
 def test_ctrl_c_ends_it_and_the_log_goes_to_a_file(serve, tmp_path):
     process = serve("--log-file", str(tmp_path / "log"))
     assert "ready" in process.stdout.readline()
@@ -99,14 +67,15 @@ def test_ctrl_c_ends_it_and_the_log_goes_to_a_file(serve, tmp_path):
     assert (tmp_path / "stderr").read_text() == ""
 
 
-def test_it_says_so_when_triton_dies(serve, tmp_path):
-    process = serve("--log-file", str(tmp_path / "log"))
+def test_it_says_so_when_triton_dies_once_too_often(serve, tmp_path):
+    process = serve("--log-file", str(tmp_path / "log"), "--restarts", "0")
     assert "ready" in process.stdout.readline()
     (triton,) = children(process.pid)
     os.kill(triton, signal.SIGKILL)
     assert process.wait(timeout=30) == 1
     assert (tmp_path / "stderr").read_text() == (
-        f"visrec: error: Triton ended (killed by SIGKILL); its log: {tmp_path / 'log'}\n"
+        f"visrec: error: Triton ended (killed by SIGKILL); its log: {tmp_path / 'log'}; "
+        "gave up after 0 restarts within 5 minutes\n"
     )
 
 

@@ -1,0 +1,27 @@
+"""What tests look up about processes."""
+
+import contextlib
+import time
+from pathlib import Path
+
+
+def children(pid):
+    """Process ids of a process's children."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            found += map(int, task.read_text().split())
+    return found
+
+
+def gone(pid):
+    """Wait until a process has ended (a zombie has)."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False
