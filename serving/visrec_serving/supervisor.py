@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from visrec_client.errors import VisrecError
@@ -172,7 +173,10 @@ class Supervisor:
                 return set()  # the next look tells more
             lost = {stub for stub in lost - set(found.values()) if stub.version in ready.get(stub.model, ())}
         self._stubs = found
-        return lost
+        return {stub for stub in lost if self._graph(stub).is_file()}  # a release's trial run has none here
+
+    def _graph(self, stub: Stub) -> Path:
+        return self.server.config.repository / stub.model / str(stub.version) / "model.onnx"
 
     def _mend(self, lost: set[Stub]) -> None:
         """Load the versions again whose stubs died: Triton itself goes on failing their requests."""
@@ -180,11 +184,10 @@ class Supervisor:
         names = ", ".join(sorted(f"{stub.instance} of version {stub.version}" for stub in lost))
         self.health.fault = f"{names} died and is being loaded again"
         tell("stub_died", stubs=names)
-        repository = self.server.config.repository
         try:
-            for model, version in {(stub.model, stub.version) for stub in lost}:
+            for stub in lost:
                 # Triton loads again what was written since; other versions stay as they are
-                os.utime(repository / model / str(version) / "model.onnx")
+                os.utime(self._graph(stub))
             for model in {stub.model for stub in lost}:
                 self.server.http.load(model)
         except (OSError, NoAnswer) as error:
