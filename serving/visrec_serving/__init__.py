@@ -8,5 +8,6 @@ Usage:
 from visrec_serving.config import ServerConfig
 from visrec_serving.errors import ServerFailed
 from visrec_serving.server import Server
+from visrec_serving.tls import Tls
 
-__all__ = ["Server", "ServerConfig", "ServerFailed"]
+__all__ = ["Server", "ServerConfig", "ServerFailed", "Tls"]
