@@ -65,7 +65,7 @@ class Keys:
         Args:
             private_http: all of HTTP asks for the admin key.
         """
-        guarded = [(_ADMIN_ONLY, ADMIN_HEADER, self.admin)]
+        guarded: list[tuple[tuple[str, ...], str, str]] = [(_ADMIN_ONLY, ADMIN_HEADER, self.admin)]
         if self.api:
             guarded.append((_FOR_CALLERS, API_HEADER, self.api))
         grpc = [_guard("--grpc-restricted-protocol", *group) for group in guarded]

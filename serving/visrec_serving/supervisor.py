@@ -95,7 +95,10 @@ class Supervisor:
     ) -> None:
         self.health.fault = "it is stopping"
         try:
-            self.server.stop()
+            if kind is KeyboardInterrupt:
+                self.server.end_at_once()
+            else:
+                self.server.stop()
         finally:
             self._endpoint.close()
 

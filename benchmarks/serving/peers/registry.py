@@ -108,7 +108,7 @@ def serve(peer: Peer, environment: dict[str, str], folder: Path, body: bytes) ->
     Raises:
         BenchError: it ends, or does not answer in time.
     """
-    port = reserve("127.0.0.1", {"peer": 0})["peer"]
+    port = reserve({"peer": "127.0.0.1"}, {"peer": 0})["peer"]
     workers = environment["PEER_WORKERS"]
     words = [word.format(port=port, workers=workers) for word in peer.command]
     log = folder / f"{peer.name}.log"
