@@ -89,9 +89,8 @@ def test_items_come_and_go(
     assert f"1 items that the catalogue has already: {kept}: left as they are" in warned
     new = {item_id: item for item_id, item in read_items(new_folder).items() if item_id != kept}
     assert f"{len(new)} items are new" in said
-    for item_id, item in new.items():
-        assert item_id in found(recommender, image=item.picture), "who looks at it is shown it"
-        assert item_id in found(recommender, text=item.title)
+    places = [found(recommender, image=item.picture, k=100).index(item_id) for item_id, item in new.items()]
+    assert np.mean(places) < 25 and max(places) < 50, "who looks at one is shown it, of 240 items"
     for model in ("encoder", "attention"):
         first, third = (repository / model / number / "model.onnx" for number in ("1", "3"))
         assert third.samefile(first), "what did not change takes no space"
@@ -99,24 +98,26 @@ def test_items_come_and_go(
     added = json.loads((repository / "release-3.json").read_text())["catalogue"]
     assert added == {"after release": 2, "added": len(new) - 1, "removed": 0}
     with np.load(repository / "catalogue-3.npz") as stored:
-        place = stored["item_ids"].tolist().index(gone)
+        stock = stored["item_ids"].tolist()
         for name, trained in checkpoint.items._asdict().items():
-            assert stored[name][place] == pytest.approx(trained[cold].numpy(), abs=0.02), "as training did"
-            assert stored[name][0] == pytest.approx(trained[0].numpy()), "what was known stays"
+            again, known = stored[name][stock.index(gone)], stored[name][stock.index(kept)]
+            assert again == pytest.approx(trained[cold].numpy(), abs=0.02), "as training placed it"
+            assert known == pytest.approx(trained[cold + 1].numpy()), "what is known stays where it was"
 
-    last = next(reversed(new))
-    code, *_ = catalog("remove", last, checkpoint.item_ids[0])
+    first, second = list(new)[:2]
+    code, *_ = catalog("remove", first, kept)
     assert code == 0
-    assert last not in found(recommender, image=new[last].picture, k=100)
-    assert next(iter(new)) in found(recommender, image=next(iter(new.values())).picture), "others stay"
+    assert first not in found(recommender, image=new[first].picture, k=100)
+    assert second in found(recommender, image=new[second].picture, k=100), "changes build on what is served"
     assert visrec("status", "--repository", repository, "--url", shop_server.grpc_url) == 0
     assert f"{len(new) - 2} items added and 1 removed since training" in capsys.readouterr().out
 
 
-def test_what_can_not_be_done_changes_nothing(shop_server, catalog, checkpoint, tmp_path):
+def test_what_can_not_be_done_changes_nothing(shop_server, catalog, checkpoint, tmp_path, capsys):
     repository = shop_server.config.repository
     before, releases = pins.texts(repository), set(repository.glob("release-*.json"))
     write_catalogue(tmp_path / "apple", [sticker for sticker in stickers() if sticker.title == "red apple"])
+    capsys.readouterr()  # how far the drawing is
     other = tmp_path / "other.pt"
     items = checkpoint.items._replace(sources=checkpoint.items.sources + 1)
     dataclasses.replace(checkpoint, items=items).save(other)
