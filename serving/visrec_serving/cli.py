@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repository", type=Path, default=Path("model_repository"), help="folder of Triton models"
     )
     parser.add_argument("--grpc-port", type=int, default=8001, help="port for gRPC; 0 picks a free one")
-    parser.add_argument("--http-port", type=int, default=8000, help="port for HTTP; 0 picks a free one")
+    parser.add_argument("--http-port", type=int, default=8000, help="port for HTTP, on loopback; 0: any")
     parser.add_argument("--metrics-port", type=int, default=8002, help="port for metrics; 0 picks a free one")
     parser.add_argument(
         "--address",
         default="127.0.0.1",
-        help="IPv4 address to listen on; 0.0.0.0 lets in every machine: give an API key, and TLS",
+        help="IPv4 address that gRPC listens on; 0.0.0.0 lets in every machine: give an API key, and TLS",
     )
     parser.add_argument("--health-port", type=int, default=8003, help="port for /live, /ready and /metrics")
     parser.add_argument(

@@ -22,13 +22,13 @@ class ServerConfig:
     models: tuple[str, ...] = ()
     """Names of the models to load; what an ensemble needs is loaded with it. Empty: the whole repository."""
     address: str = "127.0.0.1"
-    """IPv4 address to listen on. The default lets in this machine only; 0.0.0.0 lets in everybody."""
+    """IPv4 address that gRPC listens on. The default lets in this machine only; 0.0.0.0 lets in everybody."""
     metrics_address: str | None = None
     """IPv4 address of the metrics. None: as `address`."""
     grpc_port: int = 8001
     """Port for gRPC; 0 picks a free one, here and below."""
     http_port: int = 8000
-    """Port for HTTP."""
+    """Port for HTTP, which only ever lets in this machine."""
     metrics_port: int = 8002
     """Port for Prometheus metrics."""
     admin_key_file: Path | None = None
@@ -36,7 +36,7 @@ class ServerConfig:
     api_key_file: Path | None = None
     """Holds the key for who asks it. None: the environment's VISREC_API_KEY; without either, all may ask."""
     tls: Tls | None = None
-    """Encrypts gRPC. HTTP, which Triton can't encrypt, then answers nobody but this server itself."""
+    """Encrypts gRPC. HTTP then answers nobody but this server itself."""
     trace_url: str | None = None
     """OpenTelemetry collector (OTLP over HTTP) that gets a trace of one request in a hundred."""
     model_config_name: str | None = None

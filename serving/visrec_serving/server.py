@@ -65,7 +65,7 @@ class Server:
     @property
     def http_url(self) -> str:
         """Where HTTP is answered."""
-        return f"http://{_reached(self._addresses['http'])}:{self.ports['http']}"
+        return f"http://{self._addresses['http']}:{self.ports['http']}"
 
     @property
     def metrics_url(self) -> str:
@@ -76,7 +76,7 @@ class Server:
     def http(self) -> TritonHttp:
         """Triton's HTTP, with this server's keys; only once it was started."""
         assert self.keys is not None  # noqa: S101  (for the type checker)
-        return TritonHttp(_reached(self._addresses["http"]), self.ports["http"], self.keys.headers())
+        return TritonHttp(self._addresses["http"], self.ports["http"], self.keys.headers())
 
     @property
     def _addresses(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ class Server:
         config = self.config
         return {
             "grpc": config.address,
-            "http": "127.0.0.1" if config.tls else config.address,
+            "http": "127.0.0.1",  # this Triton's HTTP can be overrun before it asks for a key (SECURITY.md)
             "metrics": config.metrics_address or config.address,
         }
 
