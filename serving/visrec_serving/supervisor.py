@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from visrec_client.errors import VisrecError
 from visrec_serving import stubs
-from visrec_serving.canary import Canary
+from visrec_serving.canary import TIMEOUT, Canary
 from visrec_serving.errors import NoAnswer, QueueFull, ServerFailed, TritonCrashed, WrongAnswer
 from visrec_serving.events import tell
 from visrec_serving.health import Health, HealthEndpoint
@@ -71,7 +72,9 @@ class Supervisor:
         """Whether Triton is being started, which waits for nothing but itself."""
         self._failures: list[float] = []
         self._stubs: dict[int, Stub] = {}
-        self._next_canary = 0.0
+        self._asking = futures.ThreadPoolExecutor(1, "canary")
+        self._asked: futures.Future[int | None] | None = None
+        self._asked_at = self._next_canary = 0.0
         self._failing = False
         self._silent_since: float | None = None
 
@@ -94,6 +97,7 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.health.fault = "it is stopping"
+        self._asking.shutdown(wait=False)
         try:
             if kind is KeyboardInterrupt:
                 self.server.end_at_once()
@@ -108,13 +112,15 @@ class Supervisor:
         Raises:
             ServerFailed: Triton ended too often; the text is the last cause.
         """
-        while not stop.wait(LOOK):
+        while not stop.is_set():
             try:
                 self.server.check()
                 if lost := self._lost_stubs():
                     self._mend(lost)
                 if time.monotonic() >= self._next_canary:
-                    self._ask_canary()
+                    self._await_canary(patience=LOOK)
+                else:
+                    stop.wait(LOOK)
             except ServerFailed as error:
                 self._restart(error, stop)
 
@@ -134,8 +140,8 @@ class Supervisor:
         if not self.server.keys_hidden:
             tell("keys_visible", pid=self.server.pid, until="Triton ends", cause="/proc can't be written")
         self._stubs, self._failing, self._silent_since = stubs.find(self.server.pid or 0), False, None
-        self._canary = Canary(self.server.config.repository)
-        self._ask_canary()
+        self._canary, self._asked = Canary(self.server.config.repository), None
+        self._await_canary(patience=TIMEOUT)
 
     def _restart(self, cause: VisrecError, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -199,30 +205,42 @@ class Supervisor:
         if still := lost - set(self._stubs.values()):
             raise ServerFailed(f"{', '.join(stub.instance for stub in still)} did not come back")
         self.health.reloads += 1
-        self._ask_canary()
+        if self._asked:  # it may have met the process that died
+            futures.wait([self._asked])
+            self._asked = None
+        self._await_canary(patience=2 * TIMEOUT)
         tell("mended", stubs=names, seconds=time.monotonic() - began, ready=not self.health.fault)
 
-    def _ask_canary(self) -> None:
-        began = time.monotonic()
-        self._next_canary = began + CANARY
+    def _await_canary(self, *, patience: float) -> None:
+        """Take the canary's answer, asking if none is under way; go on after a while without one."""
+        if self._asked is None:
+            self._asked_at = time.monotonic()
+            self._asked = self._asking.submit(self._canary.ask, self.server.http)
         try:
-            self._note_answer(self._canary.ask(self.server.http), began)
+            release = self._asked.result(patience)
+        except TimeoutError:
+            return
         except QueueFull:  # overloaded, and so alive
-            self._note_answer(self.health.release, began)
+            self._note_answer(self.health.release)
         except WrongAnswer as error:
             self._note_failure(error)  # which starting it again would not change
         except NoAnswer as error:
             self._note_failure(error)
-            self._silent_since = self._silent_since or began
+            self._silent_since = self._silent_since or self._asked_at
             if time.monotonic() - self._silent_since > HUNG:
                 raise ServerFailed(f"Triton gave no answer for {HUNG:.0f} s: {error}") from error
+        else:
+            self._note_answer(release)
+        self._asked = None
 
-    def _note_answer(self, release: int | None, began: float) -> None:
+    def _note_answer(self, release: int | None) -> None:
         health, now = self.health, time.monotonic()
         if self._failing:
             tell("canary_answered", release=release)
         self._failing, self._silent_since = False, None
-        health.answered, health.canary_seconds, health.release, health.fault = now, now - began, release, ""
+        health.answered, health.canary_seconds = now, now - self._asked_at
+        health.release, health.fault = release, ""
+        self._next_canary = self._asked_at + CANARY
 
     def _note_failure(self, error: VisrecError) -> None:
         self.health.canary_failures += 1
