@@ -60,6 +60,7 @@ _FILMS_TRAIN = {
     "keep_history": 0.9,
     "keep_picture": 0.3,
     "keep_words": 0.1,
+    "new_item_spread": 0.5,
 }
 SETTINGS: dict[str, Overrides] = {
     "ml-small": Overrides(_FILMS_MODEL, {**_FILMS_TRAIN, "even_history": 3.0, "batch": 64}),

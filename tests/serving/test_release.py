@@ -236,7 +236,8 @@ def test_a_server_of_another_repository_is_told(running, tmp_path, visrec, capsy
     other, served = tmp_path / "other", answers(running)
     for _ in range(50):
         number = release(other)
-    assert visrec("release", "--repository", other, "--url", running.grpc_url) == 1
+    words = ("--url", running.grpc_url, "--admin-key-file", running.config.repository / ".admin-key")
+    assert visrec("release", "--repository", other, *words) == 1
     assert f"has no encoder {number}: does it serve {other}?" in capsys.readouterr().err
     assert pins.served(other) == 1 and answers(running) == served
 

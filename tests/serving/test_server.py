@@ -44,7 +44,7 @@ def test_it_listens_on_loopback_only(server):
 def test_two_servers_run_side_by_side_and_leave_nothing_behind(server, repository, start, ask, tmp_path):
     def leftovers():
         return {
-            *Path("/dev/shm").glob("visrec_*"),
+            *(path.name.split("_")[1] for path in Path("/dev/shm").glob("visrec_*")),
             *Path(server.log_file.parent).glob("visrec-triton-*"),
         }
 
@@ -54,7 +54,7 @@ def test_two_servers_run_side_by_side_and_leave_nothing_behind(server, repositor
         feeds = {name: np.ones((1, 3), np.float32) for name in ("FIRST", "SECOND")}
         assert [ask(s, "add", feeds)[0]["SUM"].sum() for s in (server, other)] == [6, 6]
     assert other.pid is None
-    assert leftovers() == before
+    assert leftovers() <= before, "what others left may be gone as well"
     other.stop()  # again, and harmless
 
 

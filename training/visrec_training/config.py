@@ -130,7 +130,7 @@ class TrainConfig:
     """How strongly the closed-form prediction from content is held small."""
     picture_share: float = 0.4
     """How much a picture tells that prediction, next to 1 for words."""
-    new_item_spread: float = 0.5
+    new_item_spread: float = 0.25
     """How far the places predicted for new items are stretched: 0 not at all, which ranks nearly all of them
     behind known items; 1 as far apart as known items lie, which costs those some."""
     cold_share: float = 0.1
