@@ -81,21 +81,42 @@ def odd_requests(samples: Sequence[bytes]) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+SIZES = {"IMAGE": 224 * 224 * 3, "HISTORY": 50 * 4, "TEXT": 64 * 8, "ASPECTS": 8 * 64 * 4, "MAPS": 8 * 49 * 4}
+SHAPES = {"IMAGE": [224, 224, 3], "HISTORY": [50], "TEXT": [64], "ASPECTS": [8, 64], "MAPS": [8, 49]}
+KINDS = {"IMAGE": "UINT8", "HISTORY": "BYTES", "TEXT": "INT64", "ASPECTS": "FP32", "MAPS": "FP32"}
+
+
 @st.composite
 def malformed_messages(draw: st.DrawFn) -> ModelInferRequest:
-    """A message that Triton can read but should refuse: names, types, shapes and contents as they come."""
-    message = ModelInferRequest(
-        model_name=draw(st.sampled_from(MODELS)),
-        model_version=draw(st.sampled_from(("", "", "", "1", "99", "-1", "x"))),
-        id=draw(st.text(max_size=20)).encode("utf-8", "replace").decode(),
-    )
-    for name in draw(st.lists(st.sampled_from(TENSORS), max_size=5)):
-        tensor = message.inputs.add(name=name, datatype=draw(st.sampled_from(DATATYPES)))
-        real = {"IMAGE": [1, 224, 224, 3], "HISTORY": [1, 50], "TEXT": [1, 64], "ASPECTS": [1, 8, 64]}
+    """A request with something wrong in it, now and then with nothing: names, types, shapes, contents."""
+    tensors = draw(st.sampled_from((("IMAGE", "HISTORY", "TEXT"), ("ASPECTS", "MAPS", "HISTORY", "TEXT"))))
+    message = ModelInferRequest(model_name="ranker" if "MAPS" in tensors else "recommender")
+    for name in tensors:
+        message.inputs.add(name=name, datatype=KINDS[name], shape=[1, *SHAPES[name]])
+        # bytes that are no UTF-8, floats that are no numbers, hashes that nobody knows
+        word = draw(st.binary(min_size=4, max_size=4))
+        filled = (word if name != "HISTORY" else b"\0\0\0\0") * (SIZES[name] // 4)
+        if name == "HISTORY" and draw(st.booleans()):
+            filled = (b"\4\0\0\0" + word) * 50
+        message.raw_input_contents.append(filled)
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(tensors) - 1))
         odd = st.lists(st.integers(-1, 300) | st.integers(-(2**63), 2**63 - 1), max_size=5)
-        tensor.shape.extend(draw(st.just(real.get(name, [1, 8, 49])) | odd))
-        sizes = st.sampled_from((0, 1, 7, 224 * 224 * 3, 50 * 4, 64 * 8, 8 * 64 * 4, 8 * 49 * 4))
-        message.raw_input_contents.append(draw(st.binary(max_size=64) | st.builds(bytes, sizes)))
-    for name in draw(st.lists(st.sampled_from((*TENSORS, "ITEM_ID")), max_size=3)):
-        message.outputs.add(name=name)
+        change = draw(st.sampled_from(("content", "shape", "datatype", "name", "output", "model", "version")))
+        if change == "content":
+            message.raw_input_contents[place] = draw(
+                st.binary(max_size=64) | st.builds(bytes, st.integers(0, 999))
+            )
+        elif change == "shape":
+            message.inputs[place].shape[:] = draw(odd)
+        elif change == "datatype":
+            message.inputs[place].datatype = draw(st.sampled_from(DATATYPES))
+        elif change == "name":
+            message.inputs[place].name = draw(st.sampled_from(TENSORS))
+        elif change == "output":
+            message.outputs.add(name=draw(st.sampled_from((*TENSORS, "ITEM_ID"))))
+        elif change == "model":
+            message.model_name = draw(st.sampled_from(MODELS))
+        else:
+            message.model_version = draw(st.sampled_from(("1", "99", "-1", "x")))
     return message
