@@ -152,11 +152,11 @@ def test_what_a_killed_server_left_is_removed_and_nothing_else(served, serve):
     (triton,) = children(process.pid)
     command = Path(f"/proc/{triton}/cmdline").read_text()
     prefix = re.search(r"shm-region-prefix-name=(\w+)", command)[1]
-    processes = [triton, *children(triton)]
+    orphans = children(triton)
     os.kill(triton, signal.SIGSTOP)  # it can't tidy up
     process.kill()
     os.kill(triton, signal.SIGKILL)
-    assert all(map(gone, processes))
+    assert all(map(gone, [triton, *orphans]))
     assert list(Path("/dev/shm").glob(f"{prefix}*"))
     other = serve()
     assert "ready" in other.stdout.readline()
