@@ -51,6 +51,11 @@ def _remove_if_dead(lock: Path) -> None:
         _remove(lock.name.removesuffix("lock"))
 
 
+def remove(region: str) -> None:
+    """Remove what a killed stub left."""
+    (_FOLDER / region).unlink(missing_ok=True)
+
+
 def _remove(prefix: str) -> None:
     for left in _FOLDER.glob(f"{prefix}*"):
         left.unlink(missing_ok=True)

@@ -16,6 +16,13 @@ class Stub(NamedTuple):
     version: int
     instance: str
     """As Triton calls it, such as encoder_0_1."""
+    region: str
+    """Its shared memory, which stays behind if it is killed."""
+
+    @property
+    def slot(self) -> tuple[str, int, str]:
+        """What another stub has to serve in its place."""
+        return self.model, self.version, self.instance
 
 
 def find(triton: int) -> dict[int, Stub]:
@@ -45,6 +52,6 @@ def _read(pid: int) -> Stub | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         words = Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
         if Path(words[0]).name == _PROGRAM:
-            graph, instance = Path(words[1]), words[-2]
-            return Stub(instance.rsplit("_", 2)[0], int(graph.parent.name), instance)
+            graph, region, instance = Path(words[1]), words[2], words[-2]
+            return Stub(instance.rsplit("_", 2)[0], int(graph.parent.name), instance, region)
     return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from visrec_client.errors import VisrecError
-from visrec_serving import stubs
+from visrec_serving import shared_memory, stubs
 from visrec_serving.canary import TIMEOUT, Canary
 from visrec_serving.errors import NoAnswer, QueueFull, ServerFailed, TritonCrashed, WrongAnswer
 from visrec_serving.events import tell
@@ -173,16 +173,20 @@ class Supervisor:
             return set()  # those that came since are found once a second
         triton = self.server.pid or 0
         found = stubs.find(triton)
-        if lost := set(self._stubs.values()) - set(found.values()):
+        if lost := self._missing(found):
             time.sleep(LOOK)
             found = stubs.find(triton)  # again, for one may have been missed while threads came and went
             try:
                 ready = self.server.http.versions()
             except NoAnswer:
                 return set()  # the next look tells more
-            lost = {stub for stub in lost - set(found.values()) if stub.version in ready.get(stub.model, ())}
+            lost = {stub for stub in self._missing(found) if stub.version in ready.get(stub.model, ())}
         self._stubs = found
         return {stub for stub in lost if self._graph(stub).is_file()}  # a release's trial run has none here
+
+    def _missing(self, found: dict[int, Stub]) -> set[Stub]:
+        served = {stub.slot for stub in found.values()}
+        return {stub for stub in self._stubs.values() if stub.slot not in served}
 
     def _graph(self, stub: Stub) -> Path:
         return self.server.config.repository / stub.model / str(stub.version) / "model.onnx"
@@ -202,8 +206,10 @@ class Supervisor:
         except (OSError, NoAnswer) as error:
             raise ServerFailed(f"{names} died and can't be loaded again: {error}") from error
         self._stubs = stubs.find(self.server.pid or 0)
-        if still := lost - set(self._stubs.values()):
-            raise ServerFailed(f"{', '.join(stub.instance for stub in still)} did not come back")
+        if not {stub.slot for stub in lost} <= {stub.slot for stub in self._stubs.values()}:
+            raise ServerFailed(f"{names} died and did not come back")
+        for stub in lost:
+            shared_memory.remove(stub.region)
         self.health.reloads += 1
         if self._asked:  # it may have met the process that died
             futures.wait([self._asked])

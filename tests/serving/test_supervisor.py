@@ -63,6 +63,10 @@ class Served:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
+    def regions(self):
+        """Its shared memory."""
+        return {path.name for path in Path("/dev/shm").glob(f"{self.server._memory.prefix}*")}
+
     def stubs(self):
         return {stub.instance: pid for pid, stub in stubs.find(self.server.pid).items()}
 
@@ -84,6 +88,7 @@ def served(repository):
 def test_a_model_whose_process_is_killed_answers_again(served, instance, ask, capfd):
     served.wait(lambda: served.get("/ready") == (200, "ready\n"))
     before, mended = served.stubs(), served.metric("visrec_reloads_total")
+    regions = len(served.regions())
     os.kill(before[instance], signal.SIGKILL)
     served.wait(lambda: served.get("/ready")[0] == 503)
     served.wait(lambda: served.metric("visrec_reloads_total") > mended)
@@ -93,6 +98,7 @@ def test_a_model_whose_process_is_killed_answers_again(served, instance, ask, ca
     model = instance.rsplit("_", 2)[0]
     others = {name: pid for name, pid in before.items() if not name.startswith(model)}
     assert others.items() <= served.stubs().items(), "other models go on"
+    served.wait(lambda: len(served.regions()) == regions)  # what it left is removed
     events = capfd.readouterr().out
     assert re.search(rf'event=stub_died stubs="{instance} of version 1"', events)
     assert re.search(rf'event=mended stubs="{instance} of version 1" seconds=[\d.]+ ready=True', events)
@@ -145,8 +151,7 @@ def test_a_model_that_cannot_be_served_is_told_at_once(repository, tmp_path, cap
 
 
 def test_what_a_killed_server_left_is_removed_and_nothing_else(served, serve):
-    mine = served.server._memory.prefix
-    ours = {path.name for path in Path("/dev/shm").glob(f"{mine}*")}
+    ours = served.regions()
     process = serve()
     assert "ready" in process.stdout.readline()
     (triton,) = children(process.pid)
@@ -161,7 +166,7 @@ def test_what_a_killed_server_left_is_removed_and_nothing_else(served, serve):
     other = serve()
     assert "ready" in other.stdout.readline()
     assert not list(Path("/dev/shm").glob(f"{prefix}*"))
-    assert {path.name for path in Path("/dev/shm").glob(f"{mine}*")} == ours
+    assert served.regions() == ours
 
 
 @pytest.mark.parametrize("file", ["alerts.yml", "dashboard.json"])
@@ -175,3 +180,9 @@ def test_the_dashboard_is_one():
     dashboard = json.loads((OBSERVABILITY / "dashboard.json").read_text())
     assert all(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+@pytest.mark.parametrize(("field", "value"), [("health_port", 70000), ("restarts", -1)])
+def test_a_config_names_the_field_that_is_wrong(field, value):
+    with pytest.raises(ValueError, match=f"{field}={value}: must be"):
+        SupervisorConfig(**{field: value})
