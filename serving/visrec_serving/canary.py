@@ -26,10 +26,14 @@ class Canary:
     """Asks `recommender` the first canary request of the release that answers; zeros where it has none."""
 
     def __init__(self, repository: Path) -> None:
-        """Prepare; where the repository has no `recommender`, the server is only asked if it is ready."""
+        """Prepare; without a `recommender` that tells its release, the server is only asked if it is ready."""
         self._repository = repository
         path = repository / FUSED / "config.pbtxt"
-        self._config = text_format.Parse(path.read_text("utf-8"), ModelConfig()) if path.is_file() else None
+        self._config: ModelConfig | None = None
+        if path.is_file():
+            config = text_format.Parse(path.read_text("utf-8"), ModelConfig())
+            if {output.name for output in config.output}.issuperset(_OUTPUTS):
+                self._config = config
         self._release: int | None = None
         self._requests: CanaryRequests | None = None
 
