@@ -26,7 +26,7 @@ class Canary:
     """Asks `recommender` the first canary request of the release that answers; zeros where it has none."""
 
     def __init__(self, repository: Path) -> None:
-        """Prepare; without a `recommender` that tells its release, the server is only asked if it is ready."""
+        """Prepare; without a `recommender` that tells its release, the server is only asked if ready."""
         self._repository = repository
         path = repository / FUSED / "config.pbtxt"
         self._config: ModelConfig | None = None
