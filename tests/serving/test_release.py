@@ -70,6 +70,11 @@ class Callers:
                 if fault := self.expected[number].fault(tensors, number):
                     self.wrong.append(fault)
 
+    def go_on_until(self, holds):
+        deadline = time.monotonic() + 30
+        while not holds() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
 
 @contextlib.contextmanager
 def callers(url, repository, numbers, threads=4):
@@ -117,6 +122,7 @@ def test_a_release_is_switched_to_and_back_under_load(repository, running, contr
         assert control("rollback")[1].endswith("release 3 is served\n")
         assert control("rollback")[1].endswith("release 2 is served\n")
         assert control("release")[1].endswith("release 4 is served\n")
+        asking.go_on_until(lambda: asking.seen[-1] == 4)
     assert not asking.wrong
     assert set(asking.seen) == {1, 2, 3, 4}
     ready = running.loaded()
