@@ -3,11 +3,11 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
 import onnxruntime
 import pytest
 import tritonclient.grpc as grpcclient
 from dummy_graphs import add, committed_repository, lookup, parameter, pick, publish, slow
+from feeds import as_inputs, as_str
 
 from visrec_serving import Server, ServerConfig
 
@@ -85,21 +85,6 @@ def committed(tmp_path_factory):
 def committed_server(committed, start):
     with start(committed) as server:
         yield server
-
-
-def as_inputs(feeds):
-    inputs = []
-    for name, array in feeds.items():
-        kind = {"f": "FP32", "i": "INT64", "u": "UINT8", "O": "BYTES"}[array.dtype.kind]
-        inputs.append(grpcclient.InferInput(name, list(array.shape), kind))
-        inputs[-1].set_data_from_numpy(array)
-    return inputs
-
-
-def as_str(array):
-    if array.dtype != np.object_:
-        return array
-    return np.array([value.decode() for value in array.ravel()], dtype=object).reshape(array.shape)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 import tritonclient.grpc as grpcclient
-from conftest import as_inputs
 from dummy_graphs import encoder
 from dummy_releases import release, requests, resign
+from feeds import as_inputs
 
 from visrec_serving import pins
 from visrec_serving.canary_requests import CanaryRequests
