@@ -12,7 +12,7 @@ from benchmarks.quality_figures import ROOT
 from visrec_client.errors import VisrecError
 
 BROKEN = ("tests/serving/test_release.py", "tests/export/test_export.py")
-ACCESS = ("tests/serving/test_access.py",)
+ACCESS = ("tests/serving/test_keys.py", "tests/serving/test_tls.py")
 CLIENT = (
     "tests/serving/test_client_connections.py",
     "tests/serving/test_client_failover.py",
