@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--concurrency",
-        default="1,2,4,8,16,32",
+        default="1,2,4,8,16",
         metavar="N[,N...]",
-        help="requests in flight, one measurement each",
+        help="requests in flight, one measurement each; what the server's queue refuses ends a measurement",
     )
     parser.add_argument(
         "--rate",

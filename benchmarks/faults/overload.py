@@ -8,16 +8,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import grpc.aio
 import numpy as np
-import tritonclient.grpc.aio as triton
 from benchmarks.faults.callers import Seen, answers, callers, real_requests
-from benchmarks.faults.kills import prepared
+from benchmarks.faults.kills import DIMENSIONS
 from benchmarks.faults.rows import Row, Settings
 from benchmarks.faults.servers import Use, serve, use
-from tritonclient.utils import InferenceServerException
+from tritonclient.grpc.service_pb2 import ModelInferRequest
+from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
 from visrec_client import Overloaded, Recommender, Request
-from visrec_client.status import error_from_call
+from visrec_client.channel import LARGEST_MESSAGE, SERVICE
+from visrec_client.status import error_from_status
+from visrec_client.wire import ranking_request
 from visrec_training.data import read_dataset
 
 TIMES = 10
@@ -121,17 +124,19 @@ def _watch(pids: list[int], uses: list[Use], stop: threading.Event) -> None:
 
 async def _flood(url: str, requests: Sequence[Request], rate: float, seconds: float) -> Flood:
     flood = Flood()
-    inputs = [prepared(request) for request in requests]
+    messages = [_message(request) for request in requests]
     # without retries: what is counted is what the server did
-    async with triton.InferenceServerClient(url, channel_args=[("grpc.enable_retries", 0)]) as client:
+    options = [("grpc.enable_retries", 0), ("grpc.max_send_message_length", LARGEST_MESSAGE)]
+    async with grpc.aio.insecure_channel(url, options=options) as channel:
+        call = channel.unary_unary(f"/{SERVICE}/ModelInfer")  # sends bytes as they are
 
         async def send(number: int) -> None:
             start = time.perf_counter()
             try:
-                await client.infer("recommender", inputs[number % len(inputs)], client_timeout=15.0)
+                await call(messages[number % len(messages)], timeout=15.0)
                 flood.accepted.append(time.perf_counter() - start)
-            except InferenceServerException as error:
-                cause = error_from_call(error, url)
+            except grpc.aio.AioRpcError as error:
+                cause = error_from_status(error.code().name, error.details() or "", url)
                 if isinstance(cause, Overloaded):
                     flood.rejected.append(time.perf_counter() - start)
                 else:
@@ -149,6 +154,19 @@ async def _flood(url: str, requests: Sequence[Request], rate: float, seconds: fl
         flood.late = max(0.0, late)
         await asyncio.gather(*tasks)
     return flood
+
+
+def _message(request: Request) -> bytes:
+    """A request with a picture, ready to be sent."""
+    assert isinstance(request.image, np.ndarray)  # noqa: S101  (for the type checker)
+    model, tensors = ranking_request(DIMENSIONS, request.image, request.history, request.text)
+    message = ModelInferRequest(model_name=model)
+    for name, tensor in tensors.items():
+        kind = np_to_triton_dtype(tensor.dtype)
+        message.inputs.add(name=name, datatype=kind, shape=tensor.shape)
+        content = serialize_byte_tensor(tensor).item() if kind == "BYTES" else tensor.tobytes()
+        message.raw_input_contents.append(content)
+    return message.SerializeToString()
 
 
 def _back(recommender: Recommender, requests: Sequence[Request], limit: float) -> float:
