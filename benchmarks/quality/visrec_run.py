@@ -80,7 +80,8 @@ VARIANTS = {
     "visrec without behaviour": Overrides(without=("behaviour",)),
     "visrec, uniform attention": Overrides(model={"user_attention": False}),
     "visrec, random backbone": Overrides(weights="random"),
-    "visrec, last block fine-tuned": Overrides(train={"finetune_blocks": 1}),
+    # fewer pictures a step: each goes through the backbone, forwards and back
+    "visrec, last block fine-tuned": Overrides(train={"finetune_blocks": 1, "attended": 16}),
 }
 
 
