@@ -112,7 +112,7 @@ def write_chart(runs: Runs, stem: Path) -> None:
         colour = "#3367a8" if "limit" in some[0] or name == CLIENT else "#999999"
         value = median(some, saturated)
         axes.barh(place, value, color=colour)
-        axes.text(value, place, f" {value:.0f}", va="center", fontsize=9)
+        axes.text(value, place, f"{value:.0f} ", va="center", ha="right", color="white", fontsize=9)
         if "limit" in some[0]:
             at = median(some, lambda run: float(run["limit"]["throughput"]))
             axes.plot(
