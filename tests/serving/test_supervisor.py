@@ -18,7 +18,7 @@ from processes import children, gone
 from visrec_serving import Server, ServerConfig, ServerFailed, stubs
 from visrec_serving.supervisor import Supervisor, SupervisorConfig
 
-OBSERVABILITY = Path(__file__).parents[2] / "serving" / "observability"
+OBSERVABILITY = Path(__file__).parents[2] / "serving" / "visrec_serving" / "observability"
 METRIC = re.compile(r"\b(?:nv|visrec)_[a-z_]+")
 
 
