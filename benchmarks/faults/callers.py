@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -170,13 +170,3 @@ def answers(recommender: Recommender, requests: Sequence[Request]) -> list[Recom
             raise answer
         found.append(answer)
     return found
-
-
-def wait_until(holds: Callable[[], bool], seconds: float, interval: float = 0.02) -> float | None:
-    """How many seconds it takes until something holds; None if it does not in time."""
-    start = time.monotonic()
-    while time.monotonic() - start < seconds:
-        if holds():
-            return time.monotonic() - start
-        time.sleep(interval)
-    return None

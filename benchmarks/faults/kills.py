@@ -18,6 +18,7 @@ from benchmarks.faults.servers import Supervised, serve
 from tritonclient.utils import InferenceServerException
 
 from visrec_client import Recommender, Request
+from visrec_client.transport import infer_input
 from visrec_client.wire import Dimensions, ranking_request
 from visrec_training.data import read_dataset
 
@@ -83,12 +84,7 @@ def prepared(request: Request) -> list[triton.InferInput]:
     """A request with a picture as tritonclient takes it."""
     assert isinstance(request.image, np.ndarray)  # noqa: S101  (for the type checker)
     _, tensors = ranking_request(DIMENSIONS, request.image, request.history, request.text)
-    kinds = {"IMAGE": "UINT8", "HISTORY": "BYTES", "TEXT": "INT64"}
-    inputs = []
-    for name, tensor in tensors.items():
-        inputs.append(triton.InferInput(name, list(tensor.shape), kinds[name]))
-        inputs[-1].set_data_from_numpy(tensor)
-    return inputs
+    return [infer_input(name, tensor) for name, tensor in tensors.items()]
 
 
 @contextmanager

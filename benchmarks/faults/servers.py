@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.serving.memory import tree
 
 from visrec_client.errors import VisrecError
 
@@ -30,13 +32,7 @@ class Supervised:
 
     def descendants(self) -> dict[int, list[str]]:
         """Command lines of all processes below it, by process id."""
-        found: dict[int, list[str]] = {}
-        waiting = [self.process.pid]
-        while waiting:
-            for child in _children(waiting.pop()):
-                found[child] = command(child)
-                waiting.append(child)
-        return found
+        return {pid: command(pid) for pid in tree(self.process.pid)[1:]}
 
     def triton(self) -> int:
         """Process id of tritonserver.
@@ -57,8 +53,7 @@ class Supervised:
             f"a process of {model}",
         )
 
-    def _one(self, fits: object, what: str) -> int:
-        assert callable(fits)  # noqa: S101  (for the type checker)
+    def _one(self, fits: Callable[[list[str]], bool], what: str) -> int:
         for pid, words in self.descendants().items():
             if words and fits(words):
                 return pid
@@ -104,16 +99,6 @@ def command(pid: int) -> list[str]:
     """The words that a process was started with; none once it has ended."""
     with contextlib.suppress(OSError):
         return [word.decode(errors="replace") for word in _read(pid, "cmdline").split(b"\0") if word]
-    return []
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [
-            int(child)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -9,14 +10,16 @@ _PROC = Path("/proc")
 
 def tree_megabytes(pid: int) -> float:
     """Memory of a process and all below it, MB; what several share counts once (proportional set size)."""
-    return sum(_proportional(member) for member in _tree(pid)) / 1e6
+    return sum(_proportional(member) for member in tree(pid)) / 1e6
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
     members = [pid]
     for member in members:  # it grows while we go
         for children in _PROC.glob(f"{member}/task/*/children"):
-            members += map(int, children.read_text().split())
+            with contextlib.suppress(OSError):  # a thread that has just ended
+                members += map(int, children.read_text().split())
     return members
 
 

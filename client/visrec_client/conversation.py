@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from tritonclient.grpc import InferInput, InferRequestedOutput
-from tritonclient.utils import np_to_triton_dtype
+from tritonclient.grpc import InferRequestedOutput
 
 from visrec_client import wire
 from visrec_client.errors import DeadlineExceeded, IncompatibleServer, InvalidRequest
@@ -19,7 +18,7 @@ from visrec_client.picture import PictureSource
 from visrec_client.ranking import rank
 from visrec_client.request import CallInfo, Recommendation, Request
 from visrec_client.trace import trace_headers
-from visrec_client.transport import Transport
+from visrec_client.transport import Transport, infer_input
 
 Result = TypeVar("Result")
 OnCall = Callable[[CallInfo], None]
@@ -127,7 +126,7 @@ class Conversation:
         result = await self._transport.call(
             "infer",
             model,
-            [_infer_input(name, tensor) for name, tensor in inputs.items()],
+            [infer_input(name, tensor) for name, tensor in inputs.items()],
             outputs=[InferRequestedOutput(name) for name in outputs],
             request_id=call.request_id,
             headers=call.headers,
@@ -168,7 +167,3 @@ def _check_timeout(timeout: float) -> float:
     if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
         raise InvalidRequest(f"timeout is {timeout}: it must be a positive number of seconds")
     return timeout
-
-
-def _infer_input(name: str, tensor: npt.NDArray[Any]) -> InferInput:
-    return InferInput(name, list(tensor.shape), np_to_triton_dtype(tensor.dtype)).set_data_from_numpy(tensor)

@@ -18,8 +18,8 @@ from visrec_client.errors import (
     VisrecError,
 )
 
-# Triton answers UNAVAILABLE to all of these; only the text tells them apart.
-_QUEUE_TEXTS = ("exceeds maximum queue size", "request timeout expired")
+# Triton answers UNAVAILABLE to all of these; only the text, here in lower case, tells them apart.
+QUEUE_TEXTS = ("exceeds maximum queue size", "request timeout expired")
 _MISSING_TEXTS = ("unknown model", "no available versions")
 _RESTRICTED_TEXT = "protocol is restricted"
 # gRPC itself answers RESOURCE_EXHAUSTED to these.
@@ -68,7 +68,7 @@ def error_from_status(status: str, details: str, url: str, *, keyed: bool = Fals
         or (unavailable and _any_in(_MISSING_TEXTS, text))
     ):
         return IncompatibleServer(f"the server at {url} does not serve what this client needs: {said}")
-    if status == "RESOURCE_EXHAUSTED" or (unavailable and _any_in(_QUEUE_TEXTS, text)):
+    if status == "RESOURCE_EXHAUSTED" or (unavailable and _any_in(QUEUE_TEXTS, text)):
         return Overloaded(
             f"the server at {url} has too many requests waiting: try again later ({said})",
             retry_after=random.uniform(*_RETRY_AFTER),  # noqa: S311  (no secret)

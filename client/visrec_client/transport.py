@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import tritonclient.grpc
 import tritonclient.grpc.aio
-from tritonclient.utils import InferenceServerException
+from tritonclient.grpc import InferInput
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from visrec_client.channel import Link
 from visrec_client.errors import InvalidRequest
@@ -48,6 +49,11 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
         result: Result = end.value
         return result
     raise AssertionError("a blocking transport gave up control")
+
+
+def infer_input(name: str, tensor: npt.NDArray[Any]) -> InferInput:
+    """A tensor as tritonclient sends it; STRING as objects of bytes."""
+    return InferInput(name, list(tensor.shape), np_to_triton_dtype(tensor.dtype)).set_data_from_numpy(tensor)
 
 
 class BlockingTransport:

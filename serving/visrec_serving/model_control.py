@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,35 +11,23 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from google.protobuf import json_format
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.grpc import InferenceServerClient, InferRequestedOutput
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException
 
+from visrec_client.channel import service_config
 from visrec_client.errors import VisrecError
 from visrec_client.status import error_from_call
+from visrec_client.transport import infer_input
 from visrec_serving.errors import ReleaseRefused
 
 CALL_TIMEOUT = 60.0
 LOAD_TIMEOUT = 900.0  # seconds: TensorRT builds its engine while it loads
-# a call that a full queue turned away, or that met a model being mended, is made again by gRPC itself
-_RETRIES = {
-    "methodConfig": [
-        {
-            "name": [{"service": "inference.GRPCInferenceService", "method": "ModelInfer"}],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.2s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "INTERNAL"],
-            },
-        }
-    ]
-}
 _CHANNEL = [
     ("grpc.max_send_message_length", 2**31 - 1),  # a fused graph is sent whole
     ("grpc.max_receive_message_length", 2**31 - 1),
-    ("grpc.service_config", json.dumps(_RETRIES)),
+    # a call that a full queue turned away, or that met a model being mended, is made again, as a client's is
+    ("grpc.service_config", service_config(CALL_TIMEOUT)),
 ]
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -177,7 +164,7 @@ class ModelControl:
         try:
             result = self._client.infer(
                 model,
-                [_input(name, tensor) for name, tensor in inputs.items()],
+                [infer_input(name, tensor) for name, tensor in inputs.items()],
                 outputs=[InferRequestedOutput(name) for name in outputs],
                 headers=self._headers,
                 client_timeout=CALL_TIMEOUT,
@@ -207,7 +194,3 @@ class ModelControl:
                 f" --api-key-file if it has one ({said})"
             )
         return error_from_call(error, self.url)
-
-
-def _input(name: str, tensor: npt.NDArray[Any]) -> InferInput:
-    return InferInput(name, list(tensor.shape), np_to_triton_dtype(tensor.dtype)).set_data_from_numpy(tensor)

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
+from visrec_client.status import QUEUE_TEXTS
 from visrec_serving.errors import NoAnswer, QueueFull
 
 LOAD_TIMEOUT = 900.0  # seconds: TensorRT builds its engine while it loads
-_REFUSALS = ("Exceeds maximum queue size", "Request timeout expired")
 
 
 class TritonHttp:
@@ -117,7 +117,7 @@ class TritonHttp:
         if status == http.HTTPStatus.OK:
             return body
         said = " ".join(body.decode(errors="replace").split())
-        if any(refusal in said for refusal in _REFUSALS):
+        if any(refusal in said.lower() for refusal in QUEUE_TEXTS):
             raise QueueFull(said)
         raise NoAnswer(f"{path}: HTTP {status}: {said}")
 
