@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from visrec_client.errors import InvalidImage
 from visrec_client.picture import MAX_PIXELS, load_picture
@@ -344,6 +344,80 @@ def test_other_arrays_are_refused_by_dtype_and_shape(pixels: np.ndarray) -> None
 def test_strided_arrays_are_read_as_they_look() -> None:
     pixels = np.asarray(quadrants())
     assert_colours(load_picture(pixels[::-1, ::-1]), QUADRANTS[::-1])
+
+
+def test_a_form_that_is_not_read_is_refused_with_the_true_reason(tmp_path) -> None:
+    cases = {
+        b"": "the file is empty",
+        b"hello": "its content is none of JPEG, PNG",
+        b"\x89PNG\r\n\x1a\n" + bytes(30): "broken PNG",
+        b"GIF89a": "broken GIF",
+    }
+    for data, reason in cases.items():
+        with pytest.raises(InvalidImage, match=reason):
+            load_picture(data)
+        (tmp_path / "picture.png").write_bytes(data)
+        with pytest.raises(InvalidImage, match=rf"picture\.png.*{reason}"):
+            load_picture(tmp_path / "picture.png")
+
+
+def test_broken_exif_is_told(caplog) -> None:
+    data = png(1, 1, 8, 2, b"\0\1\2\3", png_chunk(b"eXIf", b"nonsense"))
+    assert_colours(load_picture(data), [(1, 2, 3)] * 4)
+    assert "picture has broken EXIF, and is taken as upright" in caplog.text
+
+
+def oversized(kind: str) -> bytes:
+    info = PngImagePlugin.PngInfo()
+    if kind == "texts":
+        for number in range(80):
+            info.add_text(f"text {number}", "x" * 900_000, zip=True)
+    elif kind != "profile":
+        getattr(info, f"add_{kind}")("text", "x" * 3_000_000, zip=True)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    options = {"icc_profile": b"x" * 3_000_000} if kind == "profile" else {}
+    return encoded(quadrants().rotate(180), "PNG", pnginfo=info, exif=exif, **options)
+
+
+@pytest.mark.parametrize("kind", ["text", "itxt", "texts", "profile"])
+def test_a_png_with_oversized_metadata_is_read_without_it(kind: str) -> None:
+    data = oversized(kind)
+    with pytest.raises(ValueError, match="MAX_TEXT"):
+        Image.open(io.BytesIO(data)).load()
+    assert_colours(load_picture(data), QUADRANTS)
+
+
+def test_a_png_whose_metadata_says_how_to_turn_it_but_is_oversized_is_refused() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
+    with pytest.raises(InvalidImage, match=r"too large to read.*save it again without metadata"):
+        load_picture(encoded(quadrants(), "PNG", pnginfo=info))
+
+
+def test_large_metadata_of_other_formats_does_no_harm() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60_000
+    options = {"exif": exif, "icc_profile": b"x" * 500_000}
+    for file_format in ("JPEG", "WEBP", "TIFF"):
+        assert_colours(load_picture(encoded(quadrants(), file_format, **options)), QUADRANTS, 8)
+
+
+def test_of_several_pictures_in_a_jpeg_the_first_is_taken() -> None:
+    data = encoded(quadrants(), "MPO", save_all=True, append_images=[Image.new("RGB", (60, 40), GREEN)])
+    assert_colours(load_picture(data), QUADRANTS, 6)
+
+
+def test_a_path_of_any_kind_is_a_path(tmp_path) -> None:
+    quadrants().save(tmp_path / "picture.png")
+
+    class Place:
+        def __fspath__(self) -> str:
+            return str(tmp_path / "picture.png")
+
+    data = (tmp_path / "picture.png").read_bytes()
+    for source in (Place(), np.str_(tmp_path / "picture.png"), bytearray(data), memoryview(data)):
+        assert_colours(load_picture(source), QUADRANTS)
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
