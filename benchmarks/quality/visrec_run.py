@@ -24,7 +24,6 @@ from visrec_training.encoder import PRETRAINED, Encoder
 from visrec_training.evaluate import Served
 from visrec_training.files import make_folder
 from visrec_training.prepare import Prepared, prepare, read
-from visrec_training.regions import Regions
 from visrec_training.split import NOTHING
 from visrec_training.train import Trainer
 
@@ -139,7 +138,7 @@ def _ablated(prepared: Prepared, overrides: Overrides) -> Prepared:
     dataset, split = prepared.dataset, prepared.split
     regions = prepared.regions
     if "pictures" in overrides.without:
-        regions = Regions(np.zeros_like(regions.values), {})
+        regions = dataclasses.replace(regions, values=np.zeros_like(regions.values), broken={})
     if "words" in overrides.without:
         none = ("",) * len(dataset.catalogue)
         bare = dataclasses.replace(dataset.catalogue, titles=none, categories=none, keywords=none)

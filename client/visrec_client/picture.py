@@ -85,7 +85,7 @@ def name_of(path: Path) -> str:
     return f"picture '{path}'"
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open the file of a picture.
 
     Raises:

@@ -1,8 +1,8 @@
 """Region features of a catalogue's pictures, computed once and cached on disk.
 
-The cache holds shards of pictures: an interrupted run goes on where it stopped, and new pictures at the end
-of a catalogue cost only themselves. A shard is named by the encoder's weights and its pictures' paths, sizes
-and times.
+The cache knows pictures by the bytes of their files: new, moved and renamed pictures cost only what was never
+seen before, in whatever order they stand, and an interrupted run goes on where it stopped. What cannot be
+decoded is never cached: it is tried again in each run.
 """
 
 from __future__ import annotations
@@ -11,34 +11,42 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import torch
 from tqdm import tqdm
 
 from visrec_client.errors import InvalidImage
-from visrec_client.picture import load_picture
+from visrec_client.picture import DECODER, decode, load_picture, name_of, open_file
+from visrec_training.config import REGIONS
 from visrec_training.encoder import Encoder
-from visrec_training.files import write_beside
+from visrec_training.region_cache import RegionCache, Regions16
 
 SHARD, BATCH = 256, 32
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Regions:
     """What the encoder sees in each picture."""
 
-    values: npt.NDArray[np.float16]
+    values: Regions16
     """float16 [N, 49, D]; zeros where the picture is broken."""
     broken: dict[int, str]
     """Picture number → what is wrong with it."""
+    digests: tuple[str, ...]
+    """SHA-256 of each picture's file, in hexadecimal; "" where it can't be read."""
 
     def take(self, rows: Sequence[int]) -> Regions:
         """The regions of some pictures, none of them broken."""
-        return Regions(self.values[list(rows)], {})
+        rows = list(rows)
+        if rows == list(range(len(self.values))):  # the usual case: no copy of what may be gigabytes
+            return Regions(self.values, {}, self.digests)
+        return Regions(self.values[rows], {}, tuple(self.digests[row] for row in rows))
 
 
 def compute_regions(
@@ -46,34 +54,45 @@ def compute_regions(
 ) -> Regions:
     """Encode pictures, or read what an earlier run encoded.
 
+    What comes out for a picture does not depend on the others, nor on which of them were cached.
+
     Args:
         encoder: on any device; it is moved to `device`.
         images: one path a picture; a broken one is reported, not raised.
         size: height and width that pictures are brought to, in pixels.
-        cache: folder for the shards; made if missing.
+        cache: folder for what was encoded; made if missing.
         device: where the encoder runs.
+
+    Raises:
+        VisrecError: something must be encoded, and the cache can't be written.
     """
     encoder.to(device).eval()
-    folder = cache / f"regions-{encoder.digest()}-{size}"
-    shards = [images[start : start + SHARD] for start in range(0, len(images), SHARD)]
-    values: list[npt.NDArray[np.float16]] = []
+    folder = cache / f"regions-{encoder.digest()}-{size}-pillow{PIL.__version__}-{DECODER}"
+    store = RegionCache(folder, (REGIONS, encoder.dim))
+    values: Regions16 = np.zeros((len(images), REGIONS, encoder.dim), np.float16)
+    digests = [""] * len(images)
     broken: dict[int, str] = {}
+    rows: Sequence[int] = range(len(images))
     with tqdm(total=len(images), desc="encoding pictures", unit="picture") as progress:
-        for number, shard in enumerate(shards):
-            path = folder / f"{_digest(shard)}.npz"
-            if not path.exists():
-                arrays = _encode(encoder, shard, size, device, progress)
-                write_beside(path, partial(_save, arrays))
-            else:
-                progress.update(len(shard))
-            with np.load(path, allow_pickle=False) as stored:
-                values.append(stored["regions"])
-                for row, reason in zip(stored["broken"].tolist(), stored["reasons"].tolist(), strict=True):
-                    broken[number * SHARD + row] = reason
-    return Regions(np.concatenate(values), broken)
+        while rows:
+            new = _NewPictures(store, encoder, device)
+            for start in range(0, len(rows), SHARD):
+                some = rows[start : start + SHARD]
+                for row, (digest, picture) in zip(some, _read(images, some, size, new), strict=True):
+                    digests[row] = digest
+                    if isinstance(picture, InvalidImage):
+                        broken[row] = str(picture)
+                    elif picture is not None:
+                        new.add(digest, picture)
+                progress.update(len(some))
+            new.finish()
+            # the rows of shards that turn out to be damaged, if any
+            rows = store.read_into(values, digests, [row for row in rows if row not in broken])
+            progress.total += len(rows)
+    return Regions(values, broken, tuple(digests))
 
 
-def load_pictures(images: Sequence[Path], size: int) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
+def load_pictures(images: Sequence[Path], size: int) -> tuple[Pixels, dict[int, str]]:
     """Decode pictures as the client does.
 
     Returns:
@@ -93,36 +112,83 @@ def load_pictures(images: Sequence[Path], size: int) -> tuple[npt.NDArray[np.uin
     return pictures, broken
 
 
-@torch.inference_mode()
-def _encode(
-    encoder: Encoder, images: Sequence[Path], size: int, device: torch.device, progress: tqdm
-) -> dict[str, npt.NDArray[np.generic]]:
-    pictures, broken = load_pictures(images, size)
-    regions = []
-    for start in range(0, len(images), BATCH):
-        batch = torch.from_numpy(pictures[start : start + BATCH])
-        regions.append(encoder(batch.to(device)).half().cpu().numpy())
-        progress.update(len(batch))
-    values = np.concatenate(regions)
-    values[list(broken)] = 0
-    return {
-        "regions": values,
-        "broken": np.asarray(list(broken), dtype=np.int64),
-        "reasons": np.asarray(list(broken.values()), dtype=np.str_),
-    }
+class _NewPictures:
+    """Collects pictures that the cache lacks, encodes them in batches and adds them in shards."""
+
+    def __init__(self, store: RegionCache, encoder: Encoder, device: torch.device) -> None:
+        self._store, self._encoder, self._device = store, encoder, device
+        self._waiting: dict[str, Pixels] = {}
+        self._encoded: dict[str, Regions16] = {}
+        self._checked = False
+
+    def known(self, digest: str) -> bool:
+        """Whether a picture needs no decoding any more. May be asked by any thread."""
+        return digest in self._store or digest in self._waiting or digest in self._encoded
+
+    def add(self, digest: str, picture: Pixels) -> None:
+        """Take a picture, unless another file had the same content."""
+        if self.known(digest):
+            return
+        if not self._checked:
+            self._store.check_writable()
+            self._checked = True
+        self._waiting[digest] = picture
+        if len(self._waiting) == BATCH:
+            self._encode()
+
+    def finish(self) -> None:
+        """Encode and write what is left."""
+        if self._waiting:
+            self._encode()
+        if self._encoded:
+            self._write()
+
+    @torch.inference_mode()
+    def _encode(self) -> None:
+        """Encode what waits, always as a whole batch.
+
+        The number of pictures in a batch decides how it is computed, and so the last bits of what comes out:
+        with a short batch the same picture would give other regions.
+        """
+        pictures = list(self._waiting.values())
+        batch = np.zeros((BATCH, *pictures[0].shape), np.uint8)
+        batch[: len(pictures)] = pictures
+        regions = self._encoder(torch.from_numpy(batch).to(self._device)).half().cpu().numpy()
+        self._encoded |= zip(self._waiting, regions, strict=False)
+        self._waiting.clear()
+        if len(self._encoded) >= SHARD:
+            self._write()
+
+    def _write(self) -> None:
+        self._store.add(self._encoded)
+        self._encoded.clear()
 
 
-def _save(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
+def _read(
+    images: Sequence[Path], rows: Sequence[int], size: int, new: _NewPictures
+) -> list[tuple[str, Pixels | InvalidImage | None]]:
+    """Hash pictures, and decode those that are new.
 
+    Returns:
+        For each row its digest, "" where the file can't be read, and its pixels, None where they are not
+        needed, or what is wrong with it.
+    """
 
-def _digest(images: Sequence[Path]) -> str:
-    sha = hashlib.sha256()
-    for image in images:
+    def read(row: int) -> tuple[str, Pixels | InvalidImage | None]:
+        digest, name = "", name_of(images[row])
         try:
-            status = image.stat()
-        except OSError:  # broken, as decoding will tell
-            status = None
-        sha.update(repr((str(image), status and (status.st_size, status.st_mtime_ns))).encode())
-    return sha.hexdigest()[:24]
+            with open_file(images[row]) as file:
+                digest = _digest(file, name)
+                return digest, None if new.known(digest) else decode(file, size, name)
+        except InvalidImage as error:
+            return digest, error
+
+    with ThreadPoolExecutor() as pool:  # neither hashing nor decoding holds the interpreter
+        return list(pool.map(read, rows))
+
+
+def _digest(file: BufferedReader, name: str) -> str:
+    try:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidImage(f"{name} cannot be read: {error.strerror}") from error
