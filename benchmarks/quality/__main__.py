@@ -21,7 +21,7 @@ from benchmarks.quality_figures import fill_in
 
 from visrec_client.errors import VisrecError
 from visrec_training.files import write_text
-from visrec_training.train_cli import DEFAULT_CACHE
+from visrec_training.train_cli import cache_folder
 
 RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
 WORK = Path("build/quality")
@@ -68,7 +68,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, action="append", default=[], help="a data folder with a split")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the results file")
     parser.add_argument("--work", type=Path, default=WORK, help="keeps what is trained and measured")
-    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="keeps what the encoder saw")
+    parser.add_argument("--cache", type=Path, help="keeps the features of pictures")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of what is trained from a seed")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     parser.add_argument(
@@ -82,7 +82,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     cornac = None if args.no_cornac else args.cornac
     variants = tuple(args.variants)
     exported = VISREC in variants and not args.no_exported
-    return Plan(args.data, args.work, args.cache, args.seeds, cornac, variants, exported)
+    return Plan(args.data, args.work, cache_folder(args.cache), args.seeds, cornac, variants, exported)
 
 
 def _convert(args: argparse.Namespace) -> None:
@@ -107,7 +107,7 @@ def _report(args: argparse.Namespace) -> None:
     if args.page:
         plan = _plan(args)
         examples = {
-            data.name: report.example_rankings(prepared_for(data, args.cache), first_seeds(plan, data))
+            data.name: report.example_rankings(prepared_for(data, plan.cache), first_seeds(plan, data))
             for data in plan.data
         }
         write_text(args.page, report.page(results, examples))

@@ -31,11 +31,11 @@ from visrec_serving.canary_requests import CanaryRequests
 from visrec_serving.model_control import ModelControl
 from visrec_serving.pins import MODELS
 from visrec_serving.switch import Say
+from visrec_training.account import offenders
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.model import Model
 from visrec_training.regions import load_pictures
-from visrec_training.tables import offenders
 
 BATCH = 16
 CHECKED = 32
@@ -47,7 +47,7 @@ Change: TypeAlias = Callable[[Model, Stock], Stock]
 
 def add(
     checkpoint: Checkpoint,
-    catalogue: Catalogue,
+    dataset: Dataset,
     repository: Path,
     control: ModelControl,
     *,
@@ -58,14 +58,14 @@ def add(
 
     Args:
         checkpoint: the one that the served release was made from.
-        catalogue: the items, with their pictures and words.
+        dataset: the items, with their pictures and words; its interactions are not used.
         repository: what the server serves.
         control: of the server.
         keep: releases to keep, as for an export.
         say: is told of each step.
 
     Raises:
-        DataError: more than 1% of the pictures are broken.
+        DataError: too many of the pictures are broken.
         CheckpointError: the served release was made from another checkpoint.
         RepositoryError: there is nothing new, nothing is served, or the repository can't be written.
         RepositoryBusy: another release is being made.
@@ -74,16 +74,19 @@ def add(
     """
 
     def change(model: Model, stock: Stock) -> Stock:
-        known = set(stock.item_ids)
+        known, catalogue = set(stock.item_ids), dataset.catalogue
         new = catalogue.take(row for row, name in enumerate(catalogue.item_ids) if name not in known)
         if there := [name for name in catalogue.item_ids if name in known]:
             line = f"{offenders('items that the catalogue has already', there)}: left as they are"
             if not len(new):
                 raise RepositoryError(f"nothing to add; {line}")
             _warn(line)
-        aspects, whole = _embed(new, control, checkpoint.model_config.picture_size)
-        texts = [whole.text(row) for row in range(len(whole))]
-        tokens = checkpoint.vocabulary.encode(texts, checkpoint.model_config.words)
+        added = Dataset(new, None, limits=dataset.limits)
+        aspects, whole = _embed(added, control, checkpoint.model_config.picture_size)
+        texts, most = [whole.fields(row) for row in range(len(whole))], checkpoint.model_config.item_words
+        tokens, cut = checkpoint.vocabulary.encode(texts, most)
+        if cut:
+            _warn(f"{cut:,} items have more than {most} tokens of text: the rest is not used")
         with torch.inference_mode():
             items = model.item_tower.new_items(torch.from_numpy(aspects), torch.from_numpy(tokens))
         say(f"{len(whole):,} items are new")
@@ -118,10 +121,9 @@ def remove(
     _publish(checkpoint, lambda _, stock: stock.without(item_ids), repository, control, keep, say)
 
 
-def _embed(
-    catalogue: Catalogue, control: ModelControl, size: int
-) -> tuple[npt.NDArray[np.float32], Catalogue]:
+def _embed(dataset: Dataset, control: ModelControl, size: int) -> tuple[npt.NDArray[np.float32], Catalogue]:
     """Have the server look at the pictures: ASPECTS [n, M, d] of those that can be read, and their items."""
+    catalogue = dataset.catalogue
     aspects: list[npt.NDArray[np.float32]] = []
     broken: dict[int, str] = {}
     with tqdm(total=len(catalogue), desc="embedding pictures", unit="picture") as progress:
@@ -130,7 +132,7 @@ def _embed(
             broken.update({start + row: reason for row, reason in unreadable.items()})
             aspects.append(control.ask("embedder", {"IMAGE": pictures})["ASPECTS"])
             progress.update(len(pictures))
-    whole = Dataset(catalogue, None).without_broken(broken)
+    whole = dataset.without_broken(broken)
     for line in whole.warnings:
         _warn(line)
     kept = [row for row in range(len(catalogue)) if row not in broken]

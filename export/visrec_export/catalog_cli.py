@@ -12,8 +12,8 @@ from visrec_export.errors import RepositoryError
 from visrec_serving.control_options import add_control_arguments, read_access
 from visrec_serving.model_control import ModelControl
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.prepare import read
-from visrec_training.train_cli import add_source_arguments
+from visrec_training.prepare import warn
+from visrec_training.train_cli import add_source_arguments, read_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         raise RepositoryError(f"--keep is {args.keep}; allowed: at least 1")
     access, checkpoint = read_access(args), Checkpoint.load(args.checkpoint)
     if args.change == "add":
-        change = partial(catalog.add, checkpoint, read(args.data, args.pictures).catalogue)
+        dataset = read_source(args, with_interactions=False)
+        warn(dataset.warnings)
+        change = partial(catalog.add, checkpoint, dataset)
     else:
         change = partial(catalog.remove, checkpoint, args.item_ids)
     with ModelControl(access) as control:

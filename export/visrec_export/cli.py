@@ -11,8 +11,8 @@ from visrec_export.int8 import Bounds
 from visrec_export.release import export_release
 from visrec_serving import pins
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.prepare import read
-from visrec_training.train_cli import add_source_arguments
+from visrec_training.prepare import warn
+from visrec_training.train_cli import add_source_arguments, read_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
             raise RepositoryError(f"{flag} is {getattr(args, name)}; allowed: at least {least}")
     bounds = Bounds(max_ndcg_drop=args.max_ndcg_drop, min_overlap=args.min_overlap)
     checkpoint = Checkpoint.load(args.checkpoint)
-    dataset = read(args.data, args.pictures)
+    dataset = read_source(args)
+    warn(dataset.warnings)
     print(f"exporting {args.checkpoint} ({len(checkpoint.item_ids):,} items)")
     release = export_release(
         checkpoint,

@@ -17,10 +17,10 @@ import torch
 from visrec_client.errors import UnknownItem
 from visrec_export.errors import RepositoryError
 from visrec_serving.releases import Release
+from visrec_training.account import offenders
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.errors import CheckpointError
 from visrec_training.item_tower import Items
-from visrec_training.tables import offenders
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from visrec_training.account import LossLimits
 from visrec_training.data import read_dataset, read_pictures
 from visrec_training.errors import DataError
 from visrec_training.interactions import PARTS
@@ -62,12 +63,12 @@ def test_what_was_not_liked_is_known_and_not_learned_from(folder, yes, no):
     assert dataset.interactions.liked.tolist() == [True, False, True, False]
 
 
-def test_with_a_split_no_time_is_needed_and_the_order_of_the_table_holds(folder):
+def test_with_a_split_no_time_is_needed(folder):
     rows = "ann,c,train\nbob,b,test\nann,b,train\nann,007,cold\n"
     (folder / "interactions.csv").write_text("user_id,item_id,split\n" + rows)
     interactions = read_dataset(folder).interactions
-    assert interactions.items.tolist() == [2, 1, 0, 1]
-    assert [PARTS[part] for part in interactions.parts] == ["train", "train", "cold", "test"]
+    assert interactions.items.tolist() == [0, 1, 2, 1], "by user and item, whatever the order of the rows"
+    assert [PARTS[part] for part in interactions.parts] == ["cold", "train", "train", "test"]
     assert not interactions.has_order
 
 
@@ -100,6 +101,8 @@ def test_lists_of_keywords_and_times_as_text_are_read(folder):
         "title": ["", ""],
         "keywords": [["red", "tea"], None],
     }
+    (folder / "items.csv").unlink()
+    (folder / "interactions.csv").unlink()
     pq.write_table(pa.table(items), folder / "items.parquet")
     times = ["2026-01-02T10:00:00", "2026-01-01T10:00:00", None]
     done = {"user_id": ["ann"] * 3, "item_id": ["a", "b", "a"], "timestamp": times}
@@ -107,23 +110,37 @@ def test_lists_of_keywords_and_times_as_text_are_read(folder):
     dataset = read_dataset(folder)
     assert dataset.catalogue.keywords == ("red tea", "")
     assert dataset.interactions.items.tolist() == [1, 0]
-    assert "1 interactions lack one of user_id, item_id, timestamp" in dataset.warnings[0]
+    assert dataset.interaction_rows.dropped == {"without a timestamp that can be read (such as None)": 1}
 
 
-def test_unknown_items_and_emptied_histories_are_told_once_each(folder):
+def test_unknown_items_and_users_without_any_other_are_told_once_each(folder):
+    with (folder / "interactions.csv").open("a") as file:
+        file.writelines(f"eve,ghost-{number},1\n" for number in range(4))
+    dataset = read_dataset(folder)
+    assert dataset.account()[1] == (
+        "interactions: 8 rows read from interactions.csv, 4 used;"
+        " dropped: 4 with 4 item_ids that no item has: ghost-0, ghost-1, ghost-2, … (+1)"
+    )
+    assert dataset.warnings == ("1 users have no interaction that can be used",)
+
+
+def test_losing_most_interactions_is_an_error(folder):
     with (folder / "interactions.csv").open("a") as file:
         file.writelines(f"eve,ghost-{number},1\n" for number in range(5))
-    warnings = read_dataset(folder).warnings
-    assert len(warnings) == 2
-    assert "5 interactions: ghost-0, ghost-1, ghost-2, … (+2)" in warnings[0]
-    assert "users with an empty history: eve" in warnings[1]
+    with pytest.raises(DataError, match=r"5 of 9 interactions .* at most 50% may be lost: .*--allow-losses"):
+        read_dataset(folder)
+    assert len(read_dataset(folder, LossLimits(interactions=0.6)).interactions) == 4
 
 
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
         ("items.csv", "item_id,image\na,a.png\n", "lacks the column title"),
-        ("items.csv", "item_id,image,title\na,a.png,x\na,b.png,y\n", "item ids that stand more than once: a"),
+        (
+            "items.csv",
+            "item_id,image,title\na,a.png,x\na,b.png,y\n",
+            "item ids that stand more than once, with different values: a",
+        ),
         ("items.csv", "item_id,image,title\n", "no rows"),
         ("items.csv", "item_id,image,title,title\na,a.png,x,y\n", "two columns of one name"),
         ("interactions.csv", "user_id,timestamp\nann,1\n", "lacks the column item_id"),
@@ -161,7 +178,8 @@ def test_few_broken_pictures_are_left_out_with_their_interactions(folder):
     (folder / "items.csv").write_text("item_id,image,title,category\n" + "".join(lines))
     rows = "ann,i3,1,1,test\nann,i4,2,0,valid\n"
     (folder / "interactions.csv").write_text("user_id,item_id,timestamp,liked,split\n" + rows)
-    dataset = read_dataset(folder).without_broken({3: "3.png is truncated"})
+    whole = read_dataset(folder)
+    dataset = whole.without_broken({whole.catalogue.item_ids.index("i3"): "3.png is truncated"})
     assert len(dataset.catalogue) == 199
     assert dataset.interactions.liked.tolist() == [False]
     assert [PARTS[part] for part in dataset.interactions.parts] == ["valid"]

@@ -17,12 +17,13 @@ from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError
 from visrec_training.files import write_beside
+from visrec_training.fingerprint import Fingerprint, differences
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.vocabulary import Vocabulary
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,10 @@ class Checkpoint:
     train_config: TrainConfig
     vocabulary: Vocabulary
     item_ids: tuple[str, ...]
-    data_digest: str
+    fingerprint: Fingerprint
     """Names the data that it was trained on."""
+    summary: dict[str, Any]
+    """What was read of that data, and what of it was used: `Summary.to_dict`."""
     state: dict[str, Tensor]
     """The model's parameters."""
     items: Items
@@ -52,6 +55,18 @@ class Checkpoint:
     def fusion_scorer(self, model: Model) -> FusionScorer:
         """The scorer over the catalogue as it was when the checkpoint was written."""
         return FusionScorer(model.query_tower, self.items, self.model_config.top_k).eval()
+
+    def check_data(self, now: Fingerprint) -> None:
+        """Make sure that data is what this was trained on: measuring on other data measures nothing.
+
+        Raises:
+            CheckpointError: it differs; the text says in what.
+        """
+        if differing := differences(self.fingerprint, now):
+            raise CheckpointError(
+                f"the checkpoint was trained on other data (what differs: {differing}): give the data that it"
+                " was trained on, or train anew"
+            )
 
     def digest(self) -> str:
         """A short name for exactly these parameters and this catalogue."""
@@ -74,7 +89,8 @@ class Checkpoint:
             "hashes": torch.from_numpy(self.vocabulary.hashes),
             "rarity": torch.from_numpy(self.vocabulary.rarity),
             "item_ids": list(self.item_ids),
-            "data_digest": self.data_digest,
+            "fingerprint": dict(self.fingerprint),
+            "summary": self.summary,
             "state": self.state,
             "items": self.items._asdict(),
             "progress": self.progress,
@@ -105,7 +121,8 @@ class Checkpoint:
             train_config=TrainConfig(**values["train_config"]),
             vocabulary=Vocabulary(values["hashes"].numpy(), values["rarity"].numpy()),
             item_ids=tuple(values["item_ids"]),
-            data_digest=values["data_digest"],
+            fingerprint=values["fingerprint"],
+            summary=values["summary"],
             state=values["state"],
             items=Items(**values["items"]),
             progress=values["progress"],

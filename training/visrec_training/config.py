@@ -46,7 +46,9 @@ class ModelConfig:
     history: int = 50
     """L: the most recent items of a history that are read."""
     words: int = 64
-    """T: the most tokens of a text that are read."""
+    """T: the most tokens of a request's text that are read."""
+    item_words: int = 256
+    """The most tokens of an item's texts that it can be found by."""
     top_k: int = 100
     """K: items in an answer."""
     history_heads: int = 8
@@ -71,6 +73,7 @@ class ModelConfig:
             "spectral_dim",
             "history",
             "words",
+            "item_words",
             "top_k",
         ):
             _check(self, field, getattr(self, field) >= 1, "a whole number of at least 1")

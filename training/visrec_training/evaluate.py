@@ -12,8 +12,8 @@ from torch import Tensor
 from visrec_training.beyond_accuracy import beyond_accuracy, calibration, category_vectors
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Catalogue
-from visrec_training.errors import CheckpointError
 from visrec_training.examples import QueryWords
+from visrec_training.fingerprint import fingerprint
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.grounds import attention_on_object
 from visrec_training.interactions import Rows
@@ -53,11 +53,7 @@ class Served:
     def load(cls, checkpoint: Checkpoint, model: Model, prepared: Prepared, device: torch.device) -> Served:
         """Bring a checkpoint and its catalogue to `device`. Arguments and errors as for `evaluate`."""
         catalogue = prepared.dataset.catalogue
-        if catalogue.item_ids != checkpoint.item_ids:
-            raise CheckpointError(
-                f"the checkpoint knows {len(checkpoint.item_ids)} items and the data holds {len(catalogue)},"
-                " not the same ones: give the data it was trained on"
-            )
+        checkpoint.check_data(fingerprint(prepared.dataset, prepared.regions, prepared.split))
         model.to(device)
         reduced = reduce_regions(model.attention.reduce, prepared.regions, device)
         return cls(
@@ -92,7 +88,7 @@ def evaluate(
         data can't tell is left out.
 
     Raises:
-        CheckpointError: the data holds other items than the checkpoint.
+        CheckpointError: the data is not what the checkpoint was trained on.
     """
     served = Served.load(checkpoint, model, prepared, device)
     catalogue, split = prepared.dataset.catalogue, prepared.split

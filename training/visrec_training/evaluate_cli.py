@@ -11,8 +11,8 @@ import torch
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.evaluate import evaluate, format_report
 from visrec_training.files import write_text
-from visrec_training.prepare import prepare, read
-from visrec_training.train_cli import add_data_arguments
+from visrec_training.prepare import prepare
+from visrec_training.train_cli import add_data_arguments, cache_folder, read_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,11 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate."""
     checkpoint = Checkpoint.load(args.checkpoint)
-    dataset = read(args.data, args.pictures)
+    dataset = read_source(args)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = checkpoint.model()
     prepared = prepare(
-        dataset, model.encoder, checkpoint.model_config, checkpoint.train_config, args.cache, device
+        dataset,
+        model.encoder,
+        checkpoint.model_config,
+        checkpoint.train_config,
+        cache_folder(args.cache),
+        device,
     )
     report = evaluate(checkpoint, model, prepared, device)
     print(format_report(report))

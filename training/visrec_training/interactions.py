@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from visrec_training.account import Tally, offenders
+from visrec_training.columns import Ids, flags, ids, is_missing, key, texts, times
 from visrec_training.errors import DataError
-from visrec_training.tables import offenders, strings
+from visrec_training.tables import MALFORMED, Table
 
 Rows = npt.NDArray[np.int64]
 """Positions in a catalogue, or of users; they mean nothing outside a run."""
@@ -23,7 +24,7 @@ TRAIN, VALID, TEST, COLD = range(len(PARTS))
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """What people did, sorted by user and then by time, or as the table has it where no time is known."""
+    """What people did, sorted by user, then by time where it is known, then by item."""
 
     users: Rows
     """int64 [n]: 0 … number of users - 1."""
@@ -38,6 +39,11 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    @property
+    def user_count(self) -> int:
+        """How many users did something."""
+        return len(np.unique(self.users))
 
     def keep(self, chosen: npt.NDArray[np.bool_], items: Rows) -> Interactions:
         """The chosen interactions, bool [n], of a catalogue where item i has moved to row `items[i]`."""
@@ -59,86 +65,152 @@ class Interactions:
         return [each[np.sort(np.unique(each, return_index=True)[1])] for each in whole]
 
 
-def read_interactions(table: pa.Table, item_ids: tuple[str, ...]) -> tuple[Interactions, tuple[str, ...]]:
-    """Sort by user and time, and leave out what can't be used, each kind with a warning.
+def read_interactions(table: Table, catalogue_ids: Sequence[str]) -> tuple[Interactions, Tally]:
+    """Sort by user, time and item, and leave out what can't be used, each row under the first reason.
 
     Args:
         table: has user_id and item_id; timestamp, unless it has split; perhaps liked.
-        item_ids: the catalogue's.
+        catalogue_ids: the catalogue's, by row.
 
     Raises:
         DataError: a column is missing or holds values that it may not.
     """
-    columns = [name for name in ("user_id", "item_id", "timestamp", "liked", "split") if _has(table, name)]
-    if not _has(table, "timestamp") and not _has(table, "split"):
+    columns = dict(table.columns)
+    if "timestamp" in columns and "split" in columns and is_missing(columns["timestamp"], "timestamp").all():
+        del columns["timestamp"]
+    if "timestamp" not in columns and "split" not in columns:
         raise DataError(
             "interactions lack the column timestamp (or split, which says what is learned from);"
-            f" they have {', '.join(table.column_names)}"
+            f" they have {', '.join((*table.columns, *table.unused))}"
         )
-    whole, table = table.num_rows, table.select(columns).drop_null()
-    warnings = []
-    if table.num_rows < whole:
-        warnings.append(f"{whole - table.num_rows} interactions lack one of {', '.join(columns)}: left out")
-    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
-    ids = strings(table, "item_id")
-    items = np.asarray([row_of.get(item_id, -1) for item_id in ids], dtype=np.int64)
-    user_ids, users = np.unique(np.asarray(strings(table, "user_id"), dtype=object), return_inverse=True)
-    known = items >= 0
-    if not known.all():
-        unknown = list(dict.fromkeys(np.asarray(ids, dtype=object)[~known].tolist()))
-        warnings.append(
-            f"{offenders(f'unknown items in {int((~known).sum())} interactions', unknown)}: left out"
-        )
-    emptied = np.setdiff1d(np.arange(len(user_ids)), users[known])
-    if len(emptied):
-        warnings.append(f"{offenders('users with an empty history', user_ids[emptied].tolist())}: left out")
-    liked, parts = _liked(table), _parts(table)
-    # stable: interactions of one moment keep the order of the table
-    keys = (_timestamps(table), users) if _has(table, "timestamp") else (users,)
-    order = np.lexsort(keys)
-    order = order[known[order]]
+    account = _Account(table)
+    people, things = ids(columns["user_id"], "user_id"), ids(columns["item_id"], "item_id")
+    account.drop(people.codes < 0, "without a user_id")
+    account.drop(things.codes < 0, "without an item_id")
+    users = _number(people, account, "user_id")
+    items = _rows(things, catalogue_ids, account)
+    when, has_order = np.zeros(table.rows, dtype=np.int64), "timestamp" in columns
+    if has_order:
+        moments = times(columns["timestamp"], "timestamp")
+        account.drop(~moments.known, "without a timestamp that can be read", columns["timestamp"])
+        when = moments.values
+    liked = np.ones(table.rows)
+    if "liked" in columns:
+        liked = flags(columns["liked"], "liked")
+        account.drop(np.isnan(liked), "without a value of liked")
+    parts = None
+    if "split" in columns:
+        parts = _parts(columns["split"])
+        account.drop(parts < 0, "without a value of split")
+    # whatever order the table has: the item decides between things that a user did at one moment
+    order = np.lexsort((*(() if parts is None else (parts,)), liked, items, when, users))
+    order = order[account.kept[order]]
+    _, users = np.unique(users[order], return_inverse=True)
     interactions = Interactions(
-        users[order].astype(np.int64),
+        users.astype(np.int64),
         items[order],
-        liked[order],
+        liked[order] == 1,
         None if parts is None else parts[order],
-        has_order=_has(table, "timestamp"),
+        has_order=has_order,
     )
-    _check_cold(interactions, item_ids)
-    return interactions, tuple(warnings)
+    _check_cold(interactions, catalogue_ids)
+    account.note_people(people, interactions)
+    return interactions, account.tally()
 
 
-def _has(table: pa.Table, column: str) -> bool:
-    return column in table.column_names
+class _Account:
+    """Which rows are still of use, and why others are not."""
+
+    def __init__(self, table: Table) -> None:
+        self.kept = np.ones(table.rows, dtype=bool)
+        self._table = table
+        self._dropped: dict[str, int] = {}
+        self._notes: list[str] = []
+        if table.malformed:
+            self._dropped[MALFORMED] = table.malformed
+
+    def drop(
+        self, rows: npt.NDArray[np.bool_], reason: str, shown: pa.ChunkedArray | Sequence[str] | None = None
+    ) -> None:
+        """Leave rows out, bool [n]; an example of what `shown` has there is named with the reason."""
+        lost = self.kept & rows
+        if not lost.any():
+            return
+        self.kept &= ~rows
+        if shown is not None:
+            first = int(np.flatnonzero(lost)[0])
+            example = shown[first].as_py() if isinstance(shown, pa.ChunkedArray) else shown[first]
+            reason = f"{reason} (such as {example!r})"
+        self._dropped[reason] = int(lost.sum())
+
+    def note(self, line: str) -> None:
+        """Tell something that cost no row."""
+        self._notes.append(line)
+
+    def note_people(self, people: Ids, interactions: Interactions) -> None:
+        """Tell of users who lost all they did, and of what stands more than once."""
+        emptied = len(set(people.keys())) - interactions.user_count
+        if emptied:
+            self.note(f"{emptied:,} users have no interaction that can be used")
+        pairs = np.stack([interactions.users, interactions.items])
+        repeated = pairs.shape[1] - np.unique(pairs, axis=1).shape[1]
+        if repeated:
+            self.note(
+                f"{repeated:,} interactions repeat another of the same user and item, which counts once"
+            )
+
+    def tally(self) -> Tally:
+        """The account, closed."""
+        read = self._table.rows + self._table.malformed
+        return Tally(
+            source=self._table.source,
+            read=read,
+            used=int(self.kept.sum()),
+            dropped=self._dropped,
+            notes=tuple(self._notes),
+        )
 
 
-def _liked(table: pa.Table) -> npt.NDArray[np.bool_]:
-    if not _has(table, "liked"):
-        return np.ones(table.num_rows, dtype=bool)
-    try:
-        values = np.asarray(pc.cast(table["liked"], pa.float64()))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        try:
-            values = np.asarray(pc.cast(table["liked"], pa.bool_())).astype(np.float64)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(f"interactions: liked is neither 0 nor 1: {error}") from error
-    wrong = np.unique(values[(values != 0) & (values != 1)])
-    if len(wrong):
-        raise DataError(f"interactions: {offenders('values of liked that are neither 0 nor 1', wrong)}")
-    return values.astype(bool)
+def _number(people: Ids, account: _Account, name: str) -> Rows:
+    """A number a user, int64 [n], in the order of their ids; spellings of one id are one user."""
+    keys = np.asarray(people.keys(), dtype=object)
+    if not len(keys):
+        return people.codes
+    distinct, numbers = np.unique(keys, return_inverse=True)
+    if merged := len(keys) - len(distinct):
+        sizes = np.bincount(numbers)
+        one = [people.values[place] for place in np.flatnonzero(numbers == int(np.argmax(sizes)))]
+        account.note(f"{merged:,} spellings of {name} were merged with another: {' and '.join(one[:3])}")
+    return np.where(people.codes < 0, -1, numbers[people.codes])
 
 
-def _parts(table: pa.Table) -> npt.NDArray[np.int8] | None:
-    if not _has(table, "split"):
-        return None
-    names, codes = np.unique(np.asarray(strings(table, "split"), dtype=object), return_inverse=True)
-    unknown = [name for name in names.tolist() if name not in PARTS]
+def _rows(things: Ids, catalogue_ids: Sequence[str], account: _Account) -> Rows:
+    """Rows of the catalogue, int64 [n], -1 where it has no such item."""
+    exact = {item_id: row for row, item_id in enumerate(catalogue_ids)}
+    by_key: dict[str, list[int]] = {}
+    for row, item_id in enumerate(catalogue_ids):
+        by_key.setdefault(key(item_id), []).append(row)
+    alike = {each: rows[0] for each, rows in by_key.items() if len(rows) == 1}
+    found = [exact.get(value, alike.get(key(value), -1)) for value in things.values]
+    items = np.asarray([*found, -1], dtype=np.int64)[things.codes]
+    unknown = [value for value, row in zip(things.values, found, strict=True) if row < 0]
+    if unknown:
+        account.drop(items < 0, f"with {offenders('item_ids that no item has', unknown)}")
+    return items
+
+
+def _parts(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    """Positions in `PARTS`, int8 [n]; -1 where missing."""
+    names = np.asarray(texts(column, "split"), dtype=object)
+    distinct, codes = np.unique(names, return_inverse=True)
+    lowered = [name.casefold() for name in distinct.tolist()]
+    unknown = [name for name in lowered if name and name not in PARTS]
     if unknown:
         raise DataError(f"interactions: {offenders('values of split', unknown)}; allowed: {', '.join(PARTS)}")
-    return np.asarray([PARTS.index(name) for name in names], dtype=np.int8)[codes]
+    return np.asarray([PARTS.index(name) if name else -1 for name in lowered], dtype=np.int8)[codes]
 
 
-def _check_cold(interactions: Interactions, item_ids: tuple[str, ...]) -> None:
+def _check_cold(interactions: Interactions, item_ids: Sequence[str]) -> None:
     """An item of which training sees anything is not cold."""
     if interactions.parts is None:
         return
@@ -147,16 +219,3 @@ def _check_cold(interactions: Interactions, item_ids: tuple[str, ...]) -> None:
     if len(torn):
         named = [item_ids[row] for row in torn]
         raise DataError(f"interactions: {offenders('items are cold in some and not in others', named)}")
-
-
-def _timestamps(table: pa.Table) -> npt.NDArray[Any]:
-    """Numbers that sort as the times do, whether they came as numbers, dates, times or ISO 8601 text."""
-    times = table["timestamp"]
-    try:
-        if pa.types.is_string(times.type) or pa.types.is_large_string(times.type):
-            times = pc.cast(times, pa.timestamp("us"))
-        if pa.types.is_temporal(times.type):
-            times = pc.cast(pc.cast(times, pa.timestamp("us"), safe=False), pa.int64())
-        return np.asarray(times if pa.types.is_integer(times.type) else pc.cast(times, pa.float64()))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"interactions: timestamp is neither a number nor a time: {error}") from error

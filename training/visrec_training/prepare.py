@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from visrec_training.account import LossLimits, Summary, Tally
 from visrec_training.config import ModelConfig, TrainConfig
-from visrec_training.data import Dataset, read_dataset, read_pictures
+from visrec_training.data import DEFAULT_LIMITS, Dataset, read_dataset, read_pictures
 from visrec_training.encoder import Encoder
 from visrec_training.errors import DataError
 from visrec_training.regions import Regions, compute_regions
@@ -26,17 +29,23 @@ class Prepared:
     split: Split
 
 
-def read(data: Path | None, pictures: Path | None) -> Dataset:
-    """Read whichever of the two is given.
+def read(
+    data: Path | None,
+    pictures: Path | None,
+    limits: LossLimits = DEFAULT_LIMITS,
+    *,
+    with_interactions: bool = True,
+) -> Dataset:
+    """Read whichever of the two is given, with interactions or without.
 
     Raises:
         DataError: neither or both are given, or what is given can't be used.
     """
-    if (data is None) == (pictures is None):
-        raise DataError(
-            "give either --data FOLDER (items and interactions) or --pictures FOLDER (pictures only)"
-        )
-    return read_dataset(data) if data is not None else read_pictures(pictures)  # type: ignore[arg-type]
+    if data is not None and pictures is None:
+        return read_dataset(data, limits, with_interactions=with_interactions)
+    if pictures is not None and data is None:
+        return read_pictures(pictures, limits)
+    raise DataError("give either --data FOLDER (items and interactions) or --pictures FOLDER (pictures only)")
 
 
 def prepare(
@@ -47,17 +56,44 @@ def prepare(
     cache: Path,
     device: torch.device,
 ) -> Prepared:
-    """Encode and split; tells each thing that is wrong with the data on stderr.
+    """Encode and split; says on stderr what of the data is not used.
 
     Raises:
-        DataError: more than 1% of the pictures are broken.
+        DataError: too many of the pictures are broken.
     """
     regions = compute_regions(encoder, dataset.catalogue.images, config.picture_size, cache, device)
     whole = dataset.without_broken(regions.broken)
-    for warning in whole.warnings:
-        print(f"visrec: warning: {warning}", file=sys.stderr)
+    warn(whole.warnings)
     kept = [row for row in range(len(dataset.catalogue)) if row not in regions.broken]
     return Prepared(whole, regions.take(kept), split(whole, cold_share=train.cold_share, seed=train.seed))
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Say on stderr, a line each, what of the data is not used."""
+    for line in lines:
+        print(f"visrec: warning: {line}", file=sys.stderr)
+
+
+def summarize(prepared: Prepared, notes: Iterable[str] = ()) -> Summary:
+    """What can be learned from a data set, and from how many people.
+
+    Args:
+        prepared: the data, read from a folder.
+        notes: what else was not taken as it stands.
+    """
+    dataset, parts = prepared.dataset, prepared.split
+    done = dataset.interactions
+    asked = np.concatenate([parts.valid.users, parts.test.users, parts.cold.users])
+    nothing = Tally(source="memory", read=len(dataset.catalogue), used=len(dataset.catalogue))
+    return Summary(
+        items=dataset.item_rows or nothing,
+        interactions=dataset.interaction_rows,
+        users=0 if done is None else done.user_count,
+        items_with_interactions=0 if done is None else len(np.unique(done.items)),
+        trained_users=sum(len(sequence) > 1 for sequence in parts.train),
+        evaluated_users=len(np.unique(asked)),
+        notes=tuple(notes),
+    )
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,10 +22,11 @@ from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError
 from visrec_training.examples import AnyItem, Batch, NextItem, QueryWords, sequences_without_behaviour
+from visrec_training.fingerprint import fingerprint
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
-from visrec_training.prepare import Prepared, reduce_regions
+from visrec_training.prepare import Prepared, reduce_regions, summarize
 from visrec_training.query_tower import History
 from visrec_training.regions import load_pictures
 from visrec_training.validation import Validation
@@ -75,8 +74,13 @@ class Trainer:
         self.prepared, self.config, self.out, self.device = prepared, config, out, device
         catalogue, split = prepared.dataset.catalogue, prepared.split
         self.vocabulary = Vocabulary.learn([catalogue.text(row) for row in split.warm_items])
-        texts = [catalogue.text(row) for row in range(len(catalogue))]
-        self.tokens = torch.from_numpy(self.vocabulary.encode(texts, model_config.words)).to(device)
+        texts = [catalogue.fields(row) for row in range(len(catalogue))]
+        tokens, cut = self.vocabulary.encode(texts, model_config.item_words)
+        self.tokens = torch.from_numpy(tokens).to(device)
+        longest = (
+            f"{cut:,} items have more than {model_config.item_words} tokens of text: the rest is not used"
+        )
+        self.summary = summarize(prepared, [longest] if cut else [])
         self.query_words = QueryWords(catalogue, self.vocabulary, model_config.words)
         self.has_behaviour = any(len(sequence) >= 2 for sequence in split.train)
         sequences = split.train if self.has_behaviour else sequences_without_behaviour(catalogue, config.seed)
@@ -87,7 +91,7 @@ class Trainer:
         met[np.concatenate(sequences)] = True
         self.met = torch.from_numpy(met).to(device)
         self.has_id = self.met & self.has_behaviour
-        self.data_digest = _digest(prepared, self.vocabulary, self.tokens.cpu().numpy())
+        self.fingerprint = fingerprint(prepared.dataset, prepared.regions, split)
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
         self._fit_attention()
         self.reduced = reduce_regions(self.model.attention.reduce, prepared.regions, device)
@@ -108,16 +112,16 @@ class Trainer:
             CheckpointError: it was trained with other data or another configuration.
         """
         checkpoint = Checkpoint.load(path)
-        same = (self.model.config, self.config, self.data_digest)
-        theirs = (checkpoint.model_config, checkpoint.train_config, checkpoint.data_digest)
-        for name, mine, other in zip(
-            ("another model configuration", "another training configuration", "other data"),
-            same,
-            theirs,
-            strict=True,
+        for name, mine, other in (
+            ("model", self.model.config, checkpoint.model_config),
+            ("training", self.config, checkpoint.train_config),
         ):
             if mine != other:
-                raise CheckpointError(f"{path} was trained with {name}: give the same options, or train anew")
+                raise CheckpointError(
+                    f"{path} was trained with another {name} configuration: give the same options, or train"
+                    " anew"
+                )
+        checkpoint.check_data(self.fingerprint)
         progress = dict(checkpoint.progress)
         self.model.load_state_dict(checkpoint.state)
         self.optimizer.load_state_dict(progress.pop("optimizer"))
@@ -306,16 +310,9 @@ class Trainer:
             train_config=self.config,
             vocabulary=self.vocabulary,
             item_ids=self.prepared.dataset.catalogue.item_ids,
-            data_digest=self.data_digest,
+            fingerprint=self.fingerprint,
+            summary=self.summary.to_dict(),
             state={name: value.detach().cpu() for name, value in self.model.state_dict().items()},
             items=Items(*(each.cpu() for each in self.items)),
             progress=progress,
         )
-
-
-def _digest(prepared: Prepared, vocabulary: Vocabulary, tokens: npt.NDArray[np.int64]) -> str:
-    """A short name for exactly this data as training sees it: going on with other data is no resuming."""
-    sha = hashlib.sha256(repr(prepared.dataset.catalogue.item_ids).encode())
-    for array in (prepared.regions.values, vocabulary.hashes, tokens, *prepared.split.train):
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()[:16]

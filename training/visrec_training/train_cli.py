@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import dataclasses
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 
+from visrec_client.errors import VisrecError
+from visrec_training.account import LossLimits
 from visrec_training.config import ModelConfig, TrainConfig
+from visrec_training.data import DEFAULT_LIMITS, Dataset
 from visrec_training.encoder import PRETRAINED, Encoder
 from visrec_training.errors import DataError
-from visrec_training.files import make_folder
-from visrec_training.prepare import prepare, read
+from visrec_training.preflight import check_folders, check_memory
+from visrec_training.prepare import prepare, read, warn
 from visrec_training.train import Trainer
-
-DEFAULT_CACHE = Path.home() / ".cache" / "visrec"
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +30,18 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="holds items.parquet or .csv (item_id, image, title [, category] [, keywords]), the pictures"
-        " that `image` names, and interactions.parquet or .csv (user_id, item_id, timestamp)",
+        help="holds the tables items (item_id, image, title [, category] [, keywords]) and interactions"
+        " (user_id, item_id, timestamp), as Parquet or CSV, and the pictures that `image` names",
     )
     source.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="nothing but pictures; subfolders are categories"
+    )
+    parser.add_argument(
+        "--allow-losses",
+        type=float,
+        metavar="SHARE",
+        help="share of items and of interactions that may be unusable"
+        f" (default: {DEFAULT_LIMITS.items:g} and {DEFAULT_LIMITS.interactions:g})",
     )
 
 
@@ -37,8 +49,38 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say where the data is, and where what is computed from it is kept."""
     add_source_arguments(parser)
     parser.add_argument(
-        "--cache", type=Path, default=DEFAULT_CACHE, metavar="FOLDER", help="keeps what the encoder saw"
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="keeps the features of pictures (default: visrec in $XDG_CACHE_HOME or ~/.cache)",
     )
+
+
+def read_source(args: argparse.Namespace, *, with_interactions: bool = True) -> Dataset:
+    """Read the data that the arguments of `add_source_arguments` name.
+
+    Raises:
+        DataError: it can't be used.
+        ConfigError: --allow-losses is no share.
+    """
+    allowed = args.allow_losses
+    limits = DEFAULT_LIMITS if allowed is None else LossLimits(items=allowed, interactions=allowed)
+    return read(args.data, args.pictures, limits, with_interactions=with_interactions)
+
+
+def cache_folder(given: Path | None) -> Path:
+    """Where features of pictures are kept: in the home folder by default; without one, for this run alone."""
+    if given is not None:
+        return given
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  (never raises)
+    folder = Path(home) / "visrec"
+    try:
+        check_folders(folder)
+    except VisrecError as error:
+        folder = Path(tempfile.mkdtemp(prefix="visrec-cache-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        warn([f"{error}; features of pictures are kept for this run only: give a folder with --cache"])
+    return folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,15 +131,16 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"nothing to resume: {last} doesn't exist")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
-    dataset = read(args.data, args.pictures)
-    make_folder(args.out)
+    dataset = read_source(args)
+    cache = cache_folder(args.cache)
+    check_folders(args.out)
     if not args.resume:
         last.unlink(missing_ok=True)  # of an earlier run, which this one replaces
     encoder = Encoder(model_config.backbone, model_config.levels, weights=args.weights)
-    prepared = prepare(dataset, encoder, model_config, config, args.cache, device)
-    known = "no behaviour" if dataset.interactions is None else f"{len(dataset.interactions):,} interactions"
-    print(f"{len(prepared.dataset.catalogue):,} items, {known}; training on {device.type}")
+    check_memory(dataset, encoder.dim, model_config)
+    prepared = prepare(dataset, encoder, model_config, config, cache, device)
     trainer = Trainer(prepared, encoder, model_config, config, args.out, device)
+    print("\n".join([*trainer.summary.lines(), f"training on {device.type}"]))
     if args.resume:
         trainer.resume(last)
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -44,11 +45,31 @@ class Vocabulary:
         position = np.searchsorted(self.hashes, wanted).clip(max=len(self.hashes) - 1)
         return np.where(self.hashes[position] == wanted, position + 1, UNKNOWN)
 
-    def encode(self, texts: Sequence[str], length: int) -> Rows:
-        """Rows of whole texts, int64 [n, longest, at most length]: the known tokens first, then `UNKNOWN`."""
-        encoded = np.zeros((len(texts), length), dtype=np.int64)
-        for index, text in enumerate(texts):
-            rows = self.rows(token_ids(text))
-            rows = rows[rows != UNKNOWN][:length]
-            encoded[index, : len(rows)] = rows
-        return encoded[:, : max(1, int((encoded != UNKNOWN).sum(axis=1).max(initial=0)))]
+    def encode(self, texts: Sequence[Sequence[str]], length: int) -> tuple[Rows, int]:
+        """Rows of the texts of items, such as title, keywords and category.
+
+        Each text of an item gives a token in turn, whole words before their pieces, so that a long one does
+        not displace the others.
+
+        Args:
+            texts: one or more an item.
+            length: the most tokens of an item.
+
+        Returns:
+            int64 [n, longest, at most length], the known tokens first, then `UNKNOWN`; and how many items
+            have more tokens than that.
+        """
+        found = [list(dict.fromkeys(_in_turn([self._known(text) for text in each]))) for each in texts]
+        longest = max(map(len, found), default=0)
+        encoded = np.full((len(texts), max(1, min(length, longest))), UNKNOWN, dtype=np.int64)
+        for row, tokens in zip(encoded, found, strict=True):
+            row[: len(tokens)] = tokens[:length]
+        return encoded, sum(len(tokens) > length for tokens in found)
+
+    def _known(self, text: str) -> list[int]:
+        return [row for row in self.rows(token_ids(text)).tolist() if row != UNKNOWN]
+
+
+def _in_turn(lists: Sequence[Sequence[int]]) -> Iterator[int]:
+    """The first of each list, then the second of each, and so on."""
+    return (row for rows in zip_longest(*lists, fillvalue=UNKNOWN) for row in rows if row != UNKNOWN)
