@@ -58,7 +58,7 @@ class AsyncRecommender:
     async def recommend(
         self,
         image: PictureSource | None = None,
-        history: Sequence[str] = (),
+        history: Iterable[str] = (),
         text: str = "",
         k: int = 10,
         exclude: Iterable[str] = (),

@@ -6,13 +6,17 @@ All of it is gRPC's own work; here is only what it is told.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import grpc
 
 from visrec_client.endpoints import find_endpoints
+from visrec_client.errors import InvalidRequest
+from visrec_client.proxy import find_proxy
 from visrec_client.security import TLS, key_headers, read_credentials, server_name
 
 SERVICE = "inference.GRPCInferenceService"
@@ -59,12 +63,26 @@ def service_config(timeout: float) -> str:
     )
 
 
-def channel_options(timeout: float, name: str | None) -> tuple[tuple[str, Any], ...]:
+def check_timeout(timeout: object) -> float:
+    """A number of seconds, of any kind of number.
+
+    Raises:
+        InvalidRequest: it is none, or not positive, or infinite.
+    """
+    if isinstance(timeout, Real) and not isinstance(timeout, bool) and 0 < float(timeout) < math.inf:
+        return float(timeout)
+    raise InvalidRequest(f"timeout is {timeout}: it must be a positive number of seconds")
+
+
+def channel_options(
+    timeout: float, name: str | None, *, proxied: bool = False
+) -> tuple[tuple[str, Any], ...]:
     """The arguments of a channel.
 
     Args:
         timeout: seconds that a call usually may take.
         name: what the server's certificate is for; None without TLS.
+        proxied: whether a proxy that the environment names is used.
     """
     return (
         ("grpc.service_config", service_config(timeout)),
@@ -82,6 +100,7 @@ def channel_options(timeout: float, name: str | None) -> tuple[tuple[str, Any], 
         ("grpc.keepalive_timeout_ms", 10_000),
         # So an idle connection is not kept alive but closed, before something on the way forgets it.
         ("grpc.client_idle_timeout_ms", 240_000),
+        ("grpc.enable_http_proxy", int(proxied)),
         *((("grpc.default_authority", name),) if name is not None else ()),
     )
 
@@ -99,6 +118,8 @@ class Link:
     options: Sequence[tuple[str, Any]]
     headers: Mapping[str, str] = field(repr=False)
     """Sent with every call. Holds the key, if there is one."""
+    proxy_note: str = ""
+    """What to say of a proxy where no server answers."""
 
     def open(self, client: Any) -> Any:  # noqa: ANN401  (a class of tritonclient's, which has no types)
         """Make one of tritonclient's clients; it connects with its first call."""
@@ -119,13 +140,18 @@ def make_link(
         InvalidRequest: an argument cannot be used.
         ServerUnavailable: one of several names is not known.
     """
+    timeout = check_timeout(timeout)
     endpoints = find_endpoints(url)
+    proxy = find_proxy(endpoints)
     return Link(
         name=endpoints.name,
         target=endpoints.target,
         credentials=None if tls is None else read_credentials(tls),
-        options=channel_options(timeout, None if tls is None else server_name(tls, endpoints)),
+        options=channel_options(
+            timeout, None if tls is None else server_name(tls, endpoints), proxied=proxy.used
+        ),
         headers=key_headers(
             api_key, endpoints, encrypted=tls is not None, plaintext_allowed=allow_plaintext_key
         ),
+        proxy_note=proxy.note,
     )

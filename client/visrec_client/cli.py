@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from visrec_client.recommender import Recommender
 from visrec_client.security import TLS
 
 OVERLAY_SIZE = 448
+LARGEST_CELL = 2**31 - 1
+"""Bytes; by default Python's csv reads no cell above 128 KiB, such as a long description may be."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,37 +103,58 @@ def _api_key(file: Path | None) -> str | None:
 
 
 def read_titles(path: Path) -> dict[str, str]:
-    """Read item id to title from an items.csv or items.parquet.
+    """Read item id to title from an items.csv, also compressed (.csv.gz), or items.parquet.
 
     Raises:
         InvalidRequest: the file is missing, cannot be read, or lacks a column.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InvalidRequest(f"--items: there is no file '{path}'")
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
-    if rows and (lacking := {"item_id", "title"} - rows[0].keys()):
-        raise InvalidRequest(f"--items: '{path}' has no column {' and no column '.join(sorted(lacking))}")
-    return {str(row["item_id"]): str(row["title"] or "") for row in rows}
+    rows = _parquet_rows(path) if path.suffix.lower() in (".parquet", ".pq") else _csv_rows(path)
+    return {str(item_id): str(title or "") for item_id, title in rows}
 
 
-def _csv_rows(path: Path) -> Sequence[Mapping[str, object]]:
+def _csv_rows(path: Path) -> list[tuple[object, object]]:
+    """Ids and titles; commas, semicolons or tabs stand between the columns."""
+    csv.field_size_limit(LARGEST_CELL)
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
+            header = file.readline()
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
+            _check_columns(path, reader.fieldnames or ())
+            return [(row["item_id"], row["title"]) for row in reader]
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"--items: '{path}' cannot be read as CSV: it is {_encoding(error)}: save it as UTF-8"
+        ) from error
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise InvalidRequest(f"--items: '{path}' cannot be read as CSV: {error}") from error
 
 
-def _parquet_rows(path: Path) -> Sequence[Mapping[str, object]]:
+def _encoding(error: UnicodeDecodeError) -> str:
+    if error.object.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    return f"not UTF-8 (it holds the byte 0x{error.object[error.start]:02x}), perhaps Latin-1 or Windows-1252"
+
+
+def _parquet_rows(path: Path) -> list[tuple[object, object]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise InvalidRequest(f"--items: '{path}' needs pyarrow ({error}); or give a .csv") from error
     try:
-        rows: list[dict[str, object]] = parquet.read_table(path).to_pylist()
+        table = parquet.read_table(path)
+        _check_columns(path, table.column_names)
+        return list(zip(table["item_id"].to_pylist(), table["title"].to_pylist(), strict=True))
     except (OSError, ArrowException) as error:
         raise InvalidRequest(f"--items: '{path}' cannot be read as Parquet: {error}") from error
-    return rows
+
+
+def _check_columns(path: Path, columns: Collection[str]) -> None:
+    if lacking := [name for name in ("item_id", "title") if name not in columns]:
+        raise InvalidRequest(f"--items: '{path}' has no column {' and no column '.join(lacking)}")
 
 
 def as_table(items: Sequence[RankedItem], titles: Mapping[str, str]) -> str:
@@ -180,7 +205,10 @@ def _attention_file(name: str | None, image: str | None) -> Path | None:
 def _save(pixels: npt.NDArray[np.uint8], path: Path) -> None:
     beside = path.with_name(f".{path.name}.partial")
     try:
-        Image.fromarray(pixels).save(beside, format="PNG")
-        beside.replace(path)
+        try:
+            Image.fromarray(pixels).save(beside, format="PNG")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise VisrecError(f"'{path}' cannot be written: {error.strerror or error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from tritonclient.grpc import InferRequestedOutput
 
 from visrec_client import wire
+from visrec_client.channel import check_timeout
 from visrec_client.errors import DeadlineExceeded, IncompatibleServer, InvalidRequest
 from visrec_client.picture import PictureSource
 from visrec_client.ranking import rank
@@ -37,7 +37,7 @@ class Conversation:
         """
         self._transport = transport
         self._endpoint = endpoint
-        self._timeout = _check_timeout(timeout)
+        self._timeout = check_timeout(timeout)
         self._on_call = on_call
         self._dimensions: wire.Dimensions | None = None
 
@@ -89,7 +89,7 @@ class Conversation:
         timeout: float | None,
     ) -> Result:
         """Ask, again if the server has been replaced by one of other sizes, and tell how it went."""
-        allowed = self._timeout if timeout is None else _check_timeout(timeout)
+        allowed = self._timeout if timeout is None else check_timeout(timeout)
         start = time.monotonic()
         call = _Call(start + allowed, request_id, trace_headers(trace), self._endpoint)
         error: type[BaseException] | None = None
@@ -101,6 +101,7 @@ class Conversation:
                 self._dimensions = None
                 if not remembered:
                     raise
+                _LOG.info("asking %s again: its models have changed", self._endpoint)
                 return await ask(call)
         except BaseException as raised:
             error = type(raised)
@@ -161,9 +162,3 @@ class _Call:
         if left <= 0:
             raise DeadlineExceeded(f"no time was left to ask {self.endpoint}: allow more with timeout=")
         return left
-
-
-def _check_timeout(timeout: float) -> float:
-    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise InvalidRequest(f"timeout is {timeout}: it must be a positive number of seconds")
-    return timeout

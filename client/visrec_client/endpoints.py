@@ -24,11 +24,13 @@ class Endpoints:
     of several endpoints the names are looked up once, because gRPC takes no list of names."""
     hosts: frozenset[str]
     """The hosts that the caller wrote."""
+    several: bool
+    """More than one endpoint."""
 
     @property
     def local(self) -> bool:
         """Whether nothing that is sent there leaves this machine."""
-        return all(host == "localhost" or _is_loopback(host) for host in self.hosts)
+        return all(map(_is_loopback, self.hosts))
 
 
 def find_endpoints(url: str | Sequence[str]) -> Endpoints:
@@ -48,7 +50,12 @@ def find_endpoints(url: str | Sequence[str]) -> Endpoints:
     if not places:
         raise InvalidRequest("url is empty: give host:port of the server's gRPC, such as localhost:8001")
     target = f"dns:///{names[0]}" if len(places) == 1 else _list_addresses(places)
-    return Endpoints(name=",".join(names), target=target, hosts=frozenset(host for host, _ in places))
+    return Endpoints(
+        name=",".join(names),
+        target=target,
+        hosts=frozenset(host for host, _ in places),
+        several=len(places) > 1,
+    )
 
 
 def _parse(name: str) -> _Place:
@@ -87,7 +94,11 @@ def _addresses(place: _Place, family: socket.AddressFamily) -> list[str]:
 
 
 def _is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its very name or address."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a name; those under localhost are reserved for loopback (RFC 6761)
+        return f".{host.rstrip('.')}".endswith(".localhost")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = mapped or address
+    return address.is_loopback or address.is_unspecified  # 0.0.0.0 connects to loopback

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ def rank(
     """
     if isinstance(exclude, str):
         raise InvalidRequest(f"exclude is the text {exclude!r}: give a collection of ids")
-    _check(k, categories, max_per_category, vectors, diversity)
+    k = check_count(k)
+    _check(categories, max_per_category, vectors, diversity)
     excluded = frozenset(exclude)
     first: dict[str, RankedItem] = {}
     for item in items:
@@ -77,15 +79,23 @@ def rank(
     return _diversify(candidates, k, cap, vectors, diversity)
 
 
+def check_count(k: object) -> int:
+    """A number of items, of any kind of whole number, such as NumPy's.
+
+    Raises:
+        InvalidRequest: it is none, or less than 1.
+    """
+    if isinstance(k, Integral) and not isinstance(k, bool) and int(k) >= 1:
+        return int(k)
+    raise InvalidRequest(f"k is {k!r}: ask for a whole number of items, at least 1")
+
+
 def _check(
-    k: int,
     categories: Mapping[str, str] | None,
     max_per_category: int | None,
     vectors: Mapping[str, npt.NDArray[np.floating[Any]]] | None,
     diversity: float,
 ) -> None:
-    if k < 1:
-        raise InvalidRequest(f"k is {k}: ask for at least 1 item")
     if max_per_category is not None and max_per_category < 1:
         raise InvalidRequest(f"max_per_category is {max_per_category}: it must be at least 1")
     if max_per_category is not None and categories is None:

@@ -82,7 +82,7 @@ class Recommender:
     def recommend(
         self,
         image: PictureSource | None = None,
-        history: Sequence[str] = (),
+        history: Iterable[str] = (),
         text: str = "",
         k: int = 10,
         exclude: Iterable[str] = (),
@@ -96,8 +96,9 @@ class Recommender:
 
         Args:
             image: the picture that the person looks at, in any form that `load_picture` takes.
-            history: ids of items that the person chose before, oldest first. The newest that the model
-                takes are sent; ids that the catalogue lacks are ignored, and reported in the answer.
+            history: ids of items that the person chose before, oldest first, in a list, a NumPy array or
+                anything else with an order. The newest that the model takes are sent; ids that the
+                catalogue lacks are ignored, and reported in the answer.
             text: words that the person typed.
             k: how many items to return at most; no more than the server ranks.
             exclude: ids of items not to return.

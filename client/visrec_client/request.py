@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from visrec_client.errors import InvalidRequest
 from visrec_client.picture import PictureSource
-from visrec_client.ranking import RankedItem
+from visrec_client.ranking import RankedItem, check_count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +23,7 @@ class Request:
 
     image: PictureSource | None = None
     """The picture that the person looks at, in any form that `load_picture` takes."""
-    history: Sequence[str] = ()
+    history: Iterable[str] = ()
     """Ids of items that the person chose before, oldest first. The newest that the model takes are sent."""
     text: str = ""
     """Words that the person typed."""
@@ -37,29 +37,35 @@ class Request:
     """Goes with the request: Triton's log and its errors name it."""
 
     def __post_init__(self) -> None:
-        """Check what the types can't say, and keep copies that nobody changes later."""
-        if not isinstance(self.history, Sequence) or isinstance(self.history, str | bytes):
-            raise InvalidRequest(f"history is {self.history!r}: give a sequence of item ids, oldest first")
-        if not isinstance(self.exclude, Iterable) or isinstance(self.exclude, str | bytes):
-            raise InvalidRequest(f"exclude is {self.exclude!r}: give a collection of item ids")
+        """Check what the types can't say, and keep copies of plain types that nobody changes later."""
+        if isinstance(self.history, Set | Mapping):
+            raise InvalidRequest(f"history is {self.history!r}, without order: give item ids, oldest first")
         for name in ("history", "exclude"):
-            ids = tuple(getattr(self, name))
-            for item_id in ids:
-                _check_text(item_id, f"{name} must hold item ids, each a text: one")
-            object.__setattr__(self, name, ids)
-        _check_text(self.text, "text")
-        _check_text(self.request_id, "request_id")
-        if not isinstance(self.k, int) or self.k < 1:
-            raise InvalidRequest(f"k is {self.k!r}: ask for a whole number of items, at least 1")
+            object.__setattr__(self, name, _ids(name, getattr(self, name)))
+        for name in ("text", "request_id"):
+            object.__setattr__(self, name, _text(getattr(self, name), name))
+        object.__setattr__(self, "k", check_count(self.k))
 
 
-def _check_text(value: object, name: str) -> None:
+def _ids(name: str, values: object) -> tuple[str, ...]:
+    """Item ids out of any iterable of them: a list, a generator, a NumPy array, a column of pandas."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidRequest(f"{name} is {values!r}: give a list of item ids")
+    try:
+        ids = tuple(values)
+    except TypeError as error:  # a NumPy array without dimensions
+        raise InvalidRequest(f"{name} is {values!r}: give a list of item ids") from error
+    return tuple(_text(item_id, f"an item id in {name}") for item_id in ids)
+
+
+def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} is {value!r}: give a str, and '' where there is none")
+        raise InvalidRequest(f"{name} is {value!r} ({type(value).__name__}): give a str")
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise InvalidRequest(f"{name} is {value!r}, which is no text: {error.reason}") from error
+    return str.__str__(value)  # of a subclass, such as NumPy's, the plain text
 
 
 @dataclass(frozen=True, slots=True, eq=False)

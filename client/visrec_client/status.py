@@ -30,19 +30,24 @@ _TOO_LARGE_TO_READ = "received message larger than max"
 _RETRY_AFTER = (0.5, 1.5)
 
 
-def error_from_call(error: InferenceServerException, url: str, *, keyed: bool = False) -> VisrecError:
+def error_from_call(
+    error: InferenceServerException, url: str, *, keyed: bool = False, proxy_note: str = ""
+) -> VisrecError:
     """Name the cause of what tritonclient raised while calling `url`, host:port.
 
     Args:
         error: what it raised.
         url: host:port that was called.
         keyed: whether the call carried a key.
+        proxy_note: what to add about a proxy where the server did not answer.
     """
     status = str(error.status() or "UNKNOWN").removeprefix("StatusCode.")
-    return error_from_status(status, str(error.message() or ""), url, keyed=keyed)
+    return error_from_status(status, str(error.message() or ""), url, keyed=keyed, proxy_note=proxy_note)
 
 
-def error_from_status(status: str, details: str, url: str, *, keyed: bool = False) -> VisrecError:
+def error_from_status(
+    status: str, details: str, url: str, *, keyed: bool = False, proxy_note: str = ""
+) -> VisrecError:
     """Name the cause of a failed call.
 
     Args:
@@ -50,12 +55,15 @@ def error_from_status(status: str, details: str, url: str, *, keyed: bool = Fals
         details: what the server, or gRPC, says about it.
         url: host:port that was called.
         keyed: whether the call carried a key.
+        proxy_note: what to add about a proxy where the server did not answer.
     """
     text = details.lower()
     said = " ".join(details.split()) or status
     unavailable = status == "UNAVAILABLE"
     if status == "DEADLINE_EXCEEDED":
-        return DeadlineExceeded(f"the server at {url} gave no answer in time: allow more with timeout=")
+        return DeadlineExceeded(
+            f"the server at {url} gave no answer in time: allow more with timeout={proxy_note}"
+        )
     if status in ("UNAUTHENTICATED", "PERMISSION_DENIED") or (unavailable and _RESTRICTED_TEXT in text):
         if keyed:
             return AccessDenied(f"the server at {url} refuses this key: ask its operator for another")
@@ -74,7 +82,9 @@ def error_from_status(status: str, details: str, url: str, *, keyed: bool = Fals
             retry_after=random.uniform(*_RETRY_AFTER),  # noqa: S311  (no secret)
         )
     if unavailable:
-        return ServerUnavailable(f"no server answers at {url}: start it or correct the address ({said})")
+        return ServerUnavailable(
+            f"no server answers at {url}: start it or correct the address ({said}){proxy_note}"
+        )
     return ServerError(f"the server at {url} failed with {status}: {said}")
 
 

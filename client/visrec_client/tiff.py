@@ -1,4 +1,4 @@
-"""TIFFs of more than 8 bits a sample: what is black and what is white is said by their tags.
+"""TIFFs that Pillow misreads or refuses: what is black and what is white is said by their tags.
 
 Pillow reads some of them as they are stored, some not at all, and 16-bit colours in separate planes wrongly.
 """
@@ -53,7 +53,7 @@ class Layout:
             return False
         if len(self.bits) == 1 and self.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
             (bits,) = self.bits
-            native = bits in (1, 2, 4, 8) or (bits == 16 and self.photometric == _BLACK_IS_ZERO)
+            native = bits in (1, 2, 4) or (bits in (8, 16) and self.photometric == _BLACK_IS_ZERO)
             return 1 < bits <= 16 and not native
         return self.separate and self.photometric == _RGB and self.bits == (16, 16, 16)
 
@@ -170,7 +170,7 @@ def _plane(data: bytes, layout: Layout, number: int) -> Values:
     bits = layout.bits[0]
     picture = Image.open(io.BytesIO(_retagged(data, layout, number)), formats=("TIFF",))
     rows = np.asarray(picture)
-    if bits == 16:
+    if bits in (8, 16):
         return rows
     # rows start at whole bytes, and the first bit is the highest whatever the order of bytes
     flags = np.unpackbits(rows, axis=1, count=layout.width * bits).reshape(layout.height, layout.width, bits)
@@ -183,7 +183,7 @@ def _plane(data: bytes, layout: Layout, number: int) -> Values:
 def _retagged(data: bytes, layout: Layout, number: int) -> bytes:
     """The file again, with a directory at its end that knows one plane only."""
     tags, bits = layout.tags, layout.bits[0]
-    if bits != 16 and tags.get(_PREDICTOR, 1) != 1:
+    if bits not in (8, 16) and tags.get(_PREDICTOR, 1) != 1:
         raise ValueError(f"a predictor over samples of {bits} bits")
     new: dict[int, tuple[int, ...]] = {tag: (int(tags[tag]),) for tag in _KEPT if tag in tags}
     new |= {_PHOTOMETRIC: (_BLACK_IS_ZERO,), _SAMPLES: (1,), _HEIGHT: (layout.height,)}

@@ -140,7 +140,7 @@ def _cause(error: Exception, link: Link, closed: bool) -> Exception:
     if closed:
         return _closed(link)
     if isinstance(error, InferenceServerException):
-        return error_from_call(error, link.name, keyed=bool(link.headers))
+        return error_from_call(error, link.name, keyed=bool(link.headers), proxy_note=link.proxy_note)
     return error
 
 

@@ -6,7 +6,7 @@ Everything here is a pure function of arrays and of the server's model metadata,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -117,7 +117,7 @@ def _bind(tensor: Any, form: _Form, sizes: dict[str, int], what: str) -> None:  
 def ranking_request(
     dimensions: Dimensions,
     picture: npt.NDArray[np.uint8] | None,
-    history: Sequence[str],
+    history: Iterable[str],
     text: str,
 ) -> tuple[str, dict[str, npt.NDArray[Any]]]:
     """Build a request for ranked items.
@@ -143,23 +143,32 @@ def ranking_request(
     return RANKER, {"ASPECTS": aspects, "MAPS": maps, **query}
 
 
-def _history_tensor(history: Sequence[str], length: int) -> npt.NDArray[np.object_]:
+def _history_tensor(history: Iterable[str], length: int) -> npt.NDArray[np.object_]:
     """The newest `length` ids, oldest first, then "": object [length] of UTF-8 bytes."""
-    newest = [item_id.encode() for item_id in history[-length:]]
+    newest = [item_id.encode() for item_id in tuple(history)[-length:]]
     tensor = np.full(length, b"", object)
     tensor[: len(newest)] = newest
     return tensor
 
 
 def ranked_items(outputs: Tensors) -> tuple[RankedItem, ...]:
-    """Read the ranked items of an answer with a batch of 1; the padding of small catalogues is dropped."""
-    ids = [item_id.decode(errors="replace") for item_id in outputs["ITEM_ID"][0]]
+    """Read the ranked items of an answer with a batch of 1; the padding of small catalogues is dropped.
+
+    Raises:
+        IncompatibleServer: an id is no text.
+    """
+    try:
+        ids = [item_id.decode() for item_id in outputs["ITEM_ID"][0]]
+    except UnicodeDecodeError as error:
+        raise IncompatibleServer(
+            f"the server names an item {error.object!r}, which is not UTF-8: export its catalogue again"
+        ) from error
     scores = outputs["SCORE"][0].tolist()
     return tuple(RankedItem(item_id, score) for item_id, score in zip(ids, scores, strict=True) if item_id)
 
 
-def unknown_history(history: Sequence[str], outputs: Tensors) -> tuple[str, ...]:
+def unknown_history(history: Iterable[str], outputs: Tensors) -> tuple[str, ...]:
     """Read which of the newest ids of a history, those that were sent, the catalogue lacks; each once."""
     known = outputs["KNOWN"][0].tolist()
-    sent = history[-len(known) :]
+    sent = tuple(history)[-len(known) :]
     return tuple(dict.fromkeys(item_id for item_id, found in zip(sent, known, strict=False) if not found))

@@ -100,3 +100,15 @@ def test_trace_context_is_passed_on_as_the_standard_says() -> None:
         {"traceparent": PARENT + "\n"},
     ):
         assert trace_headers(broken) == {}
+
+
+def test_a_trace_context_that_is_left_out_is_told(caplog) -> None:
+    trace_headers({"traceparent": "00-abc"})
+    trace_headers({"traceparent": PARENT, "tracestate": "ü"})
+    assert caplog.messages == [
+        "trace context left out: traceparent is '00-abc'",
+        "tracestate left out: it is 'ü'",
+    ]
+    caplog.clear()
+    trace_headers({"cookie": "private"})
+    assert not caplog.messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import sys
 
@@ -25,12 +26,58 @@ def test_titles_from_csv(tmp_path) -> None:
     assert read_titles(path) == {"mug": "Mug, blue", "kettle-1": "Kettle", "bare": ""}
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("name", ["items.csv", "items.tsv", "items.csv.gz", "ITEMS.CSV"])
+def test_titles_from_other_spellings_of_csv(separator: str, name: str, tmp_path) -> None:
+    path = tmp_path / name
+    text = separator.join(["item_id", "title", "more"]) + "\r\n" + separator.join(["7", '"a\n""b"""', "c"])
+    data = text.encode("utf-8-sig")
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert read_titles(path) == {"7": 'a\n"b"'}
+
+
+def test_cells_of_megabytes_are_read(tmp_path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(f"item_id,description,title\nmug,{'x' * 3_000_000},Mug\n")
+    assert read_titles(path) == {"mug": "Mug"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("item_id,title\nmug,Große\n".encode("latin-1"), "not UTF-8 .*0xdf.*Latin-1.*save it as UTF-8"),
+        ("item_id,title\nmug,Mug\n".encode("utf-16"), "it is UTF-16: save it as UTF-8"),
+        (b"", "no column item_id and no column title"),
+        (b"id,title\n", "no column item_id"),
+    ],
+)
+def test_what_cannot_be_read_says_why(data: bytes, message: str, tmp_path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_bytes(data)
+    with pytest.raises(InvalidRequest, match=message):
+        read_titles(path)
+
+
+def test_a_broken_archive_is_told(tmp_path) -> None:
+    path = tmp_path / "items.csv.gz"
+    for data in (b"no archive", gzip.compress(b"item_id,title\n" * 9999)[:30]):
+        path.write_bytes(data)
+        with pytest.raises(InvalidRequest, match="cannot be read as CSV"):
+            read_titles(path)
+
+
 def test_titles_from_parquet(tmp_path) -> None:
     pyarrow = pytest.importorskip("pyarrow", exc_type=ImportError)
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "items.parquet"
     parquet.write_table(pyarrow.table({"item_id": ["mug"], "title": ["Mug"]}), path)
     assert read_titles(path) == {"mug": "Mug"}
+    (tmp_path / "parts.parquet").mkdir()  # as Spark writes it
+    path.rename(tmp_path / "parts.parquet" / "part-0.parquet")
+    assert read_titles(tmp_path / "parts.parquet") == {"mug": "Mug"}
+    parquet.write_table(pyarrow.table({"item_id": ["mug"]}), path)
+    with pytest.raises(InvalidRequest, match="no column title"):
+        read_titles(path)
     path.write_text("no parquet")
     with pytest.raises(InvalidRequest, match="cannot be read as Parquet"):
         read_titles(path)

@@ -136,6 +136,12 @@ def test_ids_that_the_catalogue_lacks_are_reported_once_and_in_order() -> None:
     assert unknown_history([], {"KNOWN": known}) == ()
 
 
+def test_an_id_that_is_no_text_is_refused() -> None:
+    outputs = {"ITEM_ID": np.array([[b"caf\xe9"]], object), "SCORE": np.array([[1]], np.float32)}
+    with pytest.raises(errors.IncompatibleServer, match=r"caf\\xe9.*not UTF-8"):
+        ranked_items(outputs)
+
+
 def test_the_padding_of_a_small_catalogue_is_dropped() -> None:
     outputs = {
         "ITEM_ID": np.array([["küche".encode(), b"b", b"", b""]], object),
