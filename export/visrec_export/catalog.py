@@ -40,7 +40,7 @@ from visrec_training.regions import load_pictures
 BATCH = 16
 CHECKED = 32
 """Requests compared with PyTorch."""
-LASTING = ("backbone", "precision", "checkpoint", "against FP32")
+LASTING = ("backbone", "precision", "checkpoint", "data", "against FP32")
 """What a report tells of the parts that stay."""
 Change: TypeAlias = Callable[[Model, Stock], Stock]
 

@@ -100,6 +100,7 @@ def export_release(
             "precision": "int8" if int8 else "fp32",
             "items": len(checkpoint.item_ids),
             "checkpoint": checkpoint.digest(),
+            "data": checkpoint.summary,
             **proof,
         }
         canary = answered(choose(asked), built)

@@ -48,7 +48,27 @@ def describe_repository(repository: Path) -> str:
         elif number in loaded:
             state = "loaded"
         lines.append(f"release {number}: {state}; {_facts(release.report)}")
+        if data := release.report.get("data"):
+            lines.append(f"  trained on {_data(data)}")
     return "\n".join(lines) or f"{repository} holds no release: run `visrec export` first"
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    """What a report says of the data that the model learned from: what was read, used and left out."""
+    rows = [f"{name} {_rows(data[name])}" for name in ("items", "interactions") if data[name]]
+    people = (
+        f"{data['users']:,} users, {data['users to train on']:,} to train on and"
+        f" {data['users to evaluate']:,} to evaluate; {data['items with interactions']:,} items with"
+        " interactions"
+    )
+    notes = [note for part in (data["items"], data["interactions"], data) if part for note in part["notes"]]
+    return "; ".join([*rows, people, *notes])
+
+
+def _rows(tally: Mapping[str, Any]) -> str:
+    dropped = [f"{count:,} {reason}" for reason, count in tally["rows dropped"].items()]
+    left_out = f" ({', '.join(dropped)})" if dropped else ""
+    return f"{tally['rows used']:,} of {tally['rows read']:,} rows{left_out}"
 
 
 def _facts(report: Mapping[str, Any]) -> str:

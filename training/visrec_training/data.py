@@ -143,7 +143,7 @@ def read_dataset(
         raise DataError(f"no data folder at {folder}: give a folder that holds items.parquet or items.csv")
     tables, unread = find_tables(folder)
     if "items" not in tables:
-        raise DataError(f"{folder} holds no table of items: neither items.parquet nor items.csv")
+        raise DataError(f"{folder} holds neither items.parquet nor items.csv, nor items in another form")
     items = read_table(tables["items"], *ITEM_COLUMNS)
     catalogue, item_rows, warnings = _catalogue(items, folder)
     item_rows.check("items", limits.items)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,25 @@ def make_folder(path: Path) -> None:
         raise VisrecError(f"can't make the folder {path}: {error.strerror}") from error
 
 
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Compare what is about to be written with what is free on the disk.
+
+    Args:
+        folder: where it goes; it exists.
+        needed: bytes.
+        what: names them, for the error.
+
+    Raises:
+        VisrecError: it does not fit.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise VisrecError(
+            f"{what} take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free in {folder}: make room, or"
+            " give another folder"
+        )
+
+
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place, then rename it into place.
 
@@ -31,7 +52,8 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         VisrecError: the disk is full, or the folder can't be written.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # process ids alone are not unique where containers share a volume
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

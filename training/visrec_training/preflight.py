@@ -1,8 +1,10 @@
-"""What would end a training after an hour, found before it begins: too little memory, disk or rights."""
+"""What would end a training after an hour, found before it begins: too little memory, or no right to write.
+
+Whether the disk holds the features of pictures is checked where it is known which of them are new.
+"""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,17 +58,6 @@ def check_memory(dataset: Dataset, encoder_dim: int, config: ModelConfig) -> Non
             f"training needs at least {_gb(needed)} of memory ({_gb(needs[largest])} for {largest}), and"
             f" {_gb(there)} are free: use a larger machine or less data"
         )
-
-
-def check_disk(folder: Path, needed: int, what: str) -> None:
-    """Compare what is about to be written with what is free.
-
-    Raises:
-        DataError: it does not fit.
-    """
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(f"{what} need {_gb(needed)} of disk, and {_gb(free)} are free in {folder}")
 
 
 def available_memory() -> int:

@@ -7,6 +7,7 @@ named by its keys. Where a picture lies and how its file is called plays no part
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visrec_client.errors import VisrecError
-from visrec_training.files import write_beside
+from visrec_training.files import check_space, write_beside
 
 Regions16: TypeAlias = npt.NDArray[np.float16]
 _DIGEST_BYTES = 32
@@ -95,11 +96,14 @@ class RegionCache:
                 lost += targets
         return lost
 
-    def check_writable(self) -> None:
+    def check_writable(self, pictures: int) -> None:
         """Find out that nothing can be written before anything is encoded.
 
+        Args:
+            pictures: how many the cache is to hold.
+
         Raises:
-            VisrecError: the folder can't be made, or no file can be written in it.
+            VisrecError: the folder can't be made, no file can be written in it, or the disk is too small.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +114,9 @@ class RegionCache:
                 f"can't write to the cache {self._folder.parent}: {error.strerror or error};"
                 " give a folder that can be written with --cache"
             ) from error
+        lacking = max(0, pictures - len(self._places))
+        size = math.prod(self._shape) * np.dtype(np.float16).itemsize
+        check_space(self._folder, lacking * size, f"the features of {lacking:,} pictures (--cache)")
 
     def _remember(self, path: Path, digests: Iterable[str]) -> None:
         self._places |= {digest: (path, place) for place, digest in enumerate(digests)}

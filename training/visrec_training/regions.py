@@ -75,7 +75,7 @@ def compute_regions(
     rows: Sequence[int] = range(len(images))
     with tqdm(total=len(images), desc="encoding pictures", unit="picture") as progress:
         while rows:
-            new = _NewPictures(store, encoder, device)
+            new = _NewPictures(store, encoder, device, len(images))
             for start in range(0, len(rows), SHARD):
                 some = rows[start : start + SHARD]
                 for row, (digest, picture) in zip(some, _read(images, some, size, new), strict=True):
@@ -115,8 +115,8 @@ def load_pictures(images: Sequence[Path], size: int) -> tuple[Pixels, dict[int, 
 class _NewPictures:
     """Collects pictures that the cache lacks, encodes them in batches and adds them in shards."""
 
-    def __init__(self, store: RegionCache, encoder: Encoder, device: torch.device) -> None:
-        self._store, self._encoder, self._device = store, encoder, device
+    def __init__(self, store: RegionCache, encoder: Encoder, device: torch.device, pictures: int) -> None:
+        self._store, self._encoder, self._device, self._pictures = store, encoder, device, pictures
         self._waiting: dict[str, Pixels] = {}
         self._encoded: dict[str, Regions16] = {}
         self._checked = False
@@ -130,7 +130,7 @@ class _NewPictures:
         if self.known(digest):
             return
         if not self._checked:
-            self._store.check_writable()
+            self._store.check_writable(self._pictures)
             self._checked = True
         self._waiting[digest] = picture
         if len(self._waiting) == BATCH:
