@@ -13,9 +13,11 @@ from tqdm import tqdm
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Dataset
 from visrec_training.errors import DataError
+from visrec_training.fingerprint import differences, without_pictures
 from visrec_training.interactions import Rows
 from visrec_training.metrics import query_metrics
-from visrec_training.split import split
+from visrec_training.prepare import warn
+from visrec_training.split import Split, split
 
 BATCH, TOP = 16, 10
 Ids = npt.NDArray[np.object_]
@@ -107,10 +109,9 @@ def read_questions(checkpoint: Checkpoint, dataset: Dataset, rows: Rows) -> Ques
     history: list[Ids] = []
     seen: list[Rows] = []
     targets: list[Rows] = []
-    known = _as_trained(checkpoint, dataset)
-    if known is not None:
-        config, ids = checkpoint.train_config, np.asarray(checkpoint.item_ids, dtype=object)
-        parts = split(known, cold_share=config.cold_share, seed=config.seed)
+    parts = _held_out(checkpoint, dataset)
+    if parts is not None:
+        ids = np.asarray(checkpoint.item_ids, dtype=object)
         place = {dataset.catalogue.item_ids[row]: position for position, row in enumerate(rows)}
         for asked in (parts.test, parts.cold):
             for query in np.flatnonzero(asked.viewed >= 0):
@@ -123,15 +124,22 @@ def read_questions(checkpoint: Checkpoint, dataset: Dataset, rows: Rows) -> Ques
     return Questions(np.asarray(pictures, dtype=np.int64), np.asarray(history, dtype=object), seen, targets)
 
 
-def _as_trained(checkpoint: Checkpoint, dataset: Dataset) -> Dataset | None:
-    """The data without what training left out as broken; None if it is not what the checkpoint knows."""
-    known = set(checkpoint.item_ids)
+def _held_out(checkpoint: Checkpoint, dataset: Dataset) -> Split | None:
+    """How training split the data; None, with a warning, if the data is not what the checkpoint knows."""
+    config, known = checkpoint.train_config, set(checkpoint.item_ids)
     others = {row: name for row, name in enumerate(dataset.catalogue.item_ids) if name not in known}
     try:
-        dataset = dataset.without_broken(others)
-    except DataError:  # too many to have been broken
+        dataset = dataset.without_broken(others)  # what training left out
+    except DataError:  # too many for training to have left them out
+        warn(["NDCG@10 is not measured: the data holds items that the checkpoint was not trained on"])
         return None
-    return dataset if dataset.catalogue.item_ids == checkpoint.item_ids else None
+    parts = split(dataset, cold_share=config.cold_share, seed=config.seed)
+    if differing := differences(checkpoint.fingerprint, without_pictures(dataset, parts)):
+        warn(
+            [f"NDCG@10 is not measured: the checkpoint was trained on other data (what differs: {differing})"]
+        )
+        return None
+    return parts
 
 
 def _pad(history: Ids, length: int) -> Ids:
