@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 
+from visrec_client import output
 from visrec_serving.errors import ServerFailed
 from visrec_serving.server import Server
 
@@ -48,6 +50,7 @@ class Health:
             ("visrec_canary_failures_total", "counter", self.canary_failures),
             ("visrec_restarts_total", "counter", self.restarts),
             ("visrec_reloads_total", "counter", self.reloads),
+            ("visrec_events_dropped_total", "counter", output.dropped(sys.stdout)),
         ):
             lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
         if self.release is not None:

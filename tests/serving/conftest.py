@@ -51,16 +51,12 @@ def serve(repository, tmp_path):
     """Run `visrec serve` on free ports."""
     running = []
 
-    def serve(*arguments):
-        command = [sys.executable, "-m", "visrec_cli.main", "serve", "--repository", str(repository)]
+    def serve(*arguments, before=(), **options):
+        command = [*before, sys.executable, "-m", "visrec_cli.main", "serve", "--repository", str(repository)]
         for port in ("--grpc-port", "--http-port", "--metrics-port", "--health-port"):
             command += [port, "0"]
-        process = subprocess.Popen(
-            [*command, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / "stderr").open("wb"),
-            text=True,
-        )
+        streams = {"stdout": subprocess.PIPE, "stderr": (tmp_path / "stderr").open("wb"), "text": True}
+        process = subprocess.Popen([*command, *arguments], **{**streams, **options})
         running.append(process)
         return process
 
