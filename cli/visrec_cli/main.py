@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -67,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         141 if whoever read the result has gone.
     """
     argv = sys.argv[1:] if argv is None else argv
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would keep an id of this machine
     chosen = SUBCOMMANDS.get(argv[0]) if argv else None
     prints_result = chosen is None or chosen.prints_result or not {"-h", "--help"}.isdisjoint(argv)
     with output.guarded(wait=prints_result) as stdout:

@@ -8,6 +8,7 @@ import pytest
 import tritonclient.grpc as grpcclient
 from dummy_graphs import add, committed_repository, lookup, parameter, pick, publish, slow
 from feeds import as_inputs, as_str
+from health import Health
 
 from visrec_serving import Server, ServerConfig
 
@@ -64,6 +65,11 @@ def serve(repository, tmp_path):
     for process in running:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def health():
+    return Health()
 
 
 @pytest.fixture(scope="session")

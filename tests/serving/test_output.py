@@ -4,59 +4,17 @@ import os
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 
 import pytest
 from dummy_releases import release
-from processes import children
+from health import survives_a_killed_stub
 
 from visrec_serving import Server, ServerConfig, pins
 from visrec_serving.process import end
 
 VISREC = [sys.executable, "-m", "visrec_cli.main"]
-
-
-def wait(what):
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-class Health:
-    """The health port of a server whose ready line nobody sees."""
-
-    def __init__(self):
-        self.port = free_port()
-        self.arguments = ["--health-port", str(self.port)]
-
-    def get(self, path):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.read().decode()
-        except OSError:
-            return ""
-
-    def ready(self):
-        return self.get("/ready") == "ready\n"
-
-    def metric(self, name):
-        return float(re.search(rf"^{name} (\S+)$", self.get("/metrics"), re.MULTILINE)[1])
-
-
-@pytest.fixture
-def health():
-    return Health()
 
 
 def gone_reader():
@@ -77,16 +35,6 @@ def sleeping_reader():
         os.write(writer, b"." * select.PIPE_BUF)
     os.set_blocking(writer, True)
     return writer
-
-
-def survives_a_killed_stub(process, health):
-    """Kill a process of a model: the supervisor tells an event, and mends."""
-    wait(health.ready)
-    (triton,) = children(process.pid)
-    os.kill(children(triton)[0], signal.SIGKILL)
-    wait(lambda: health.metric("visrec_reloads_total") == 1)
-    wait(health.ready)
-    assert process.poll() is None
 
 
 @pytest.mark.parametrize("broken", [gone_reader, full_disk, sleeping_reader])
