@@ -43,6 +43,7 @@ class Stream(io.RawIOBase):
         """Lines that could not be written."""
         self.other: Stream | None = None
         """Is told."""
+        self._is_result = patience is None
         self._untold = 0  # lines dropped since something could be written
         self._blocked = False
 
@@ -64,6 +65,9 @@ class Stream(io.RawIOBase):
                     left = left[self._put(left[: select.PIPE_BUF]) :]
             except OSError as error:
                 self._drop(left, error)
+            except KeyboardInterrupt:
+                self._patience = 0.0  # whoever stops the command waits for no reader
+                raise
         return size
 
     def writable(self) -> bool:
@@ -108,7 +112,7 @@ class Stream(io.RawIOBase):
     @property
     def reader_left(self) -> bool:
         """Whether it is a result that its reader has seen enough of, as `head` does: no fault."""
-        return isinstance(self.fault, BrokenPipeError) and self._patience is None
+        return isinstance(self.fault, BrokenPipeError) and self._is_result
 
     @property
     def problem(self) -> str:

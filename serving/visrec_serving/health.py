@@ -12,6 +12,7 @@ from socketserver import ThreadingTCPServer
 
 from visrec_client import output
 from visrec_serving.errors import ServerFailed
+from visrec_serving.events import tell
 from visrec_serving.server import Server
 
 FRESH = 10.0
@@ -98,6 +99,12 @@ class HealthEndpoint:
 class _Server(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Tell what failed; a probe that did not wait for its answer is no news."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            tell("health_failed", cause=repr(error))
 
 
 class _Handler(BaseHTTPRequestHandler):

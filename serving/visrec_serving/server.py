@@ -156,7 +156,7 @@ class Server:
         return self.http.versions()
 
     def metrics(self) -> str:
-        """Ask Triton for its metrics, in Prometheus' text format; "" if it does not answer."""
+        """Ask Triton for its metrics, in Prometheus' text format; a comment if it does not answer."""
         return TritonHttp(_reached(self._addresses["metrics"]), self.ports["metrics"], {}).metrics()
 
     def __enter__(self) -> Server:

@@ -43,5 +43,6 @@ def test_where_links_are_refused_it_is_copied_and_that_is_told(base, built, caps
     for model in KEPT:
         assert (built / model / "model.onnx").read_bytes() == model.encode() * 1_000_000
     assert capsys.readouterr().err == (
-        f"visrec: warning: copied 16 MB that can't be linked in {base.repository}: {os.strerror(code).lower()}\n"
+        f"visrec: warning: copied 16 MB that can't be linked in {base.repository}:"
+        f" {os.strerror(code).lower()}\n"
     )

@@ -76,6 +76,14 @@ def test_a_repository_that_onnx_runtime_cannot_open_is_refused(serve, tmp_path):
     assert line.endswith(r"\udcff is not UTF-8, so ONNX Runtime can't open it: rename it")
 
 
+def test_an_installation_that_the_loader_cannot_find_is_refused(serve, tmp_path):
+    elsewhere = tmp_path / "a;b"
+    elsewhere.symlink_to(sys.prefix)
+    python = elsewhere / "bin" / Path(sys.executable).name
+    line = refusal(serve(before=["sh", "-c", f'shift; exec "{python}" "$@"', "sh"]), tmp_path)
+    assert f"visrec is installed in {elsewhere}" in line and "install it in a folder without them" in line
+
+
 def test_a_broken_model_is_named_by_its_own_path(start, tmp_path):
     repository = tmp_path / "my models"
     publish(repository, "broken", add())

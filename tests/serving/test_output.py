@@ -12,7 +12,6 @@ from dummy_releases import release
 from health import survives_a_killed_stub
 
 from visrec_serving import Server, ServerConfig, pins
-from visrec_serving.process import end
 
 VISREC = [sys.executable, "-m", "visrec_cli.main"]
 
@@ -110,13 +109,16 @@ def test_a_result_that_could_not_be_written_is_an_error(released):
     )
 
 
-def test_a_result_waits_for_a_slow_reader(released):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_result_waits_for_a_slow_reader_until_it_is_stopped(released, number):
     process = subprocess.Popen(
         [*VISREC, "status", *map(str, where(released))], stdout=sleeping_reader(), stderr=subprocess.PIPE
     )
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=5)
-    end(process, 10)
+    process.send_signal(number)
+    assert process.communicate(timeout=10)[1].endswith(b"visrec: stopped\n")
+    assert process.returncode == 130
 
 
 def test_help_ends_quietly_where_nobody_reads_it():
