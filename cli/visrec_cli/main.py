@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
+import threading
 from typing import NamedTuple
 
+from visrec_client import output
 from visrec_client.errors import VisrecError
+
+STOPPED = 130
+READER_LEFT = 128 + signal.SIGPIPE
+"""As a shell tells of a program whose reader has gone."""
 
 
 class Subcommand(NamedTuple):
@@ -20,13 +28,17 @@ class Subcommand(NamedTuple):
     module: str
     summary: str
     extra: str | None
+    prints_result: bool = False
+    """What it prints is what it is for, not news of its work."""
 
 
 SUBCOMMANDS = {
     "train": Subcommand(
         "visrec_training.train_cli", "learn from a folder of items and interactions", "train"
     ),
-    "evaluate": Subcommand("visrec_training.evaluate_cli", "measure a checkpoint on held-out data", "train"),
+    "evaluate": Subcommand(
+        "visrec_training.evaluate_cli", "measure a checkpoint on held-out data", "train", True
+    ),
     "export": Subcommand("visrec_export.cli", "publish a checkpoint to a Triton model repository", "export"),
     "serve": Subcommand("visrec_serving.cli", "start Triton with a model repository", "serve"),
     "release": Subcommand("visrec_serving.release_cli", "have a running server switch to a release", "serve"),
@@ -34,13 +46,13 @@ SUBCOMMANDS = {
         "visrec_serving.rollback_cli", "have a running server go back to the release before", "serve"
     ),
     "status": Subcommand(
-        "visrec_serving.status_cli", "tell which release is served, and which others there are", "serve"
+        "visrec_serving.status_cli", "tell which release is served, and which others there are", "serve", True
     ),
     "catalog": Subcommand(
         "visrec_export.catalog_cli", "have a running server recommend new items, or some no longer", "export"
     ),
     "bench": Subcommand("visrec_bench.cli", "measure how fast a running server answers", "bench"),
-    "recommend": Subcommand("visrec_client.cli", "ask a running server for recommendations", None),
+    "recommend": Subcommand("visrec_client.cli", "ask a running server for recommendations", None, True),
     "demo": Subcommand("visrec_demo.cli", "a sticker shop, from pictures to served answers", "demo"),
 }
 
@@ -52,9 +64,27 @@ def main(argv: list[str] | None = None) -> int:
         argv: words of the command line, without the program's name; `sys.argv[1:]` if None.
 
     Returns:
-        The exit code: 0 done, 1 an error that was told in one line, 2 wrong usage, 130 stopped by Ctrl-C.
+        The exit code: 0 done, 1 an error that was told in one line, 2 wrong usage, 130 stopped by a signal,
+        141 if whoever read the result has gone.
     """
     argv = sys.argv[1:] if argv is None else argv
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would keep an id of this machine
+    chosen = SUBCOMMANDS.get(argv[0]) if argv else None
+    prints_result = chosen is None or chosen.prints_result or not {"-h", "--help"}.isdisjoint(argv)
+    with output.guarded(wait=prints_result) as stdout:
+        _end_as_ctrl_c_does()
+        try:
+            code = _run(argv)
+        except KeyboardInterrupt:
+            print("visrec: stopped", file=sys.stderr)
+            return STOPPED
+        sys.stdout.flush()
+        if prints_result and stdout is not None and stdout.fault:
+            return READER_LEFT if stdout.reader_left else _fail(stdout.problem)
+        return code
+
+
+def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="visrec", description="Recommends items from pictures.")
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
     chosen = argv[0] if argv else None
@@ -83,9 +113,15 @@ def main(argv: list[str] | None = None) -> int:
         return int(module.run(args) or 0)
     except VisrecError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        print("visrec: stopped", file=sys.stderr)
-        return 130
+
+
+def _end_as_ctrl_c_does() -> None:
+    """Have SIGTERM, and a terminal that is closed, end the work in a way that lets it tidy up."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # whoever calls from a thread keeps its own way
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -97,7 +133,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def _fail(message: str) -> int:
-    print(f"visrec: error: {message}", file=sys.stderr)
+    print(f"visrec: error: {' '.join(message.splitlines())}", file=sys.stderr)
     return 1
 
 

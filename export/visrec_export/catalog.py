@@ -1,14 +1,15 @@
 """Items that come and go without training: each change of the catalogue is a release of its own.
 
-Its encoder and its attention are those that are served, as hard links; its fusion scorer holds the catalogue
-that is served with the change made. A new item lies where training puts items that nobody met: its picture,
-as the served embedder sees it, and its words decide.
+Its encoder and its attention are those that are served, as hard links where the file system has them; its
+fusion scorer holds the catalogue that is served with the change made. A new item lies where training puts
+items that nobody met: its picture, as the served embedder sees it, and its words decide.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -176,11 +177,19 @@ def _served(repository: Path, control: ModelControl) -> releases.Release:
 
 
 def _link(base: releases.Release, built: Path) -> None:
-    """Give the new release all models of the one before but the last, without copying them."""
+    """Give the new release all models of the one before but the last, copied only where links are refused."""
+    copied, cause = 0, ""
     for model in MODELS[:-1]:
         (built / model).mkdir()
         for file in (base.repository / model / str(base.number)).iterdir():
-            os.link(file, built / model / file.name)
+            new = built / model / file.name
+            try:
+                os.link(file, new)
+            except OSError as error:  # another user's file, or a file system without hard links
+                shutil.copyfile(file, new)
+                copied, cause = copied + new.stat().st_size, error.strerror or str(error)
+    if copied:
+        _warn(f"copied {copied / 1e6:,.0f} MB that can't be linked in {base.repository}: {cause.lower()}")
 
 
 def _prove(

@@ -14,6 +14,7 @@ from tritonclient.utils import triton_to_np_dtype
 
 from visrec_serving.canary_requests import CanaryRequests
 from visrec_serving.errors import NoAnswer, ReleaseRefused, WrongAnswer
+from visrec_serving.events import tell
 from visrec_serving.pins import FUSED
 from visrec_serving.triton_http import TritonHttp
 
@@ -68,9 +69,14 @@ class Canary:
         return {tensor.name: _zeros(tensor.data_type, tensor.dims) for tensor in self._config.input}
 
     def _read(self, release: int) -> CanaryRequests | None:
+        """The first canary request of a release; None for one that was made by hand: any answer will do."""
+        path = self._repository / f"canary-{release}.npz"
+        if not path.exists() and not (self._repository / f"release-{release}.json").exists():
+            return None
         try:
-            requests = CanaryRequests.load(self._repository / f"canary-{release}.npz")
-        except ReleaseRefused:  # made by hand, or its file is gone: any answer will do
+            requests = CanaryRequests.load(path)
+        except ReleaseRefused as error:
+            tell("canary_unchecked", release=release, cause=error)
             return None
         first = {field.name: getattr(requests, field.name)[:1] for field in dataclasses.fields(requests)}
         return CanaryRequests(**first)

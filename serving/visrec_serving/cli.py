@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C, then let requests in flight finish; a second signal ends it at once.
+    """Serve until SIGTERM, SIGHUP or Ctrl-C, then let requests in flight finish; a second ends it at once.
 
     Returns:
         0 after a stop that was asked for.
@@ -102,8 +102,9 @@ def run(args: argparse.Namespace) -> int:
             raise KeyboardInterrupt
         asked_to_stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, stop)
     with supervisor:
         server = supervisor.server
         loaded = ", ".join(

@@ -9,6 +9,7 @@ from pathlib import Path
 from visrec_client.errors import VisrecError
 from visrec_serving.keys import ENVIRONMENT, FILE, read_key
 from visrec_serving.model_control import Access
+from visrec_serving.repository import check_name
 
 
 def add_control_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +46,7 @@ def read_access(args: argparse.Namespace) -> Access:
         VisrecError: a file can't be read, the repository is missing, or options don't fit together.
     """
     repository: Path = args.repository
+    check_name(repository)
     if not (repository / "recommender" / "config.pbtxt").is_file():
         raise VisrecError(f"no model repository at {repository}: give its folder with --repository")
     if bool(args.certificate) != bool(args.private_key) or (args.certificate and not args.ca):

@@ -12,7 +12,7 @@ _PLAIN = re.compile(r"[^\s\"=]+")
 def tell(event: str, **facts: object) -> None:
     """Write an event to stdout, where nothing but visrec's own lines go."""
     words = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
-    print(*(f"{name}={_quoted(value)}" for name, value in words.items()), flush=True)
+    print(" ".join(f"{name}={_quoted(value)}" for name, value in words.items()), flush=True)
 
 
 def _quoted(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 
+from visrec_client import output
 from visrec_serving.errors import ServerFailed
+from visrec_serving.events import tell
 from visrec_serving.server import Server
 
 FRESH = 10.0
@@ -48,6 +51,7 @@ class Health:
             ("visrec_canary_failures_total", "counter", self.canary_failures),
             ("visrec_restarts_total", "counter", self.restarts),
             ("visrec_reloads_total", "counter", self.reloads),
+            ("visrec_events_dropped_total", "counter", output.dropped(sys.stdout)),
         ):
             lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
         if self.release is not None:
@@ -95,6 +99,12 @@ class HealthEndpoint:
 class _Server(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Tell what failed; a probe that did not wait for its answer is no news."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            tell("health_failed", cause=repr(error))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -73,6 +73,11 @@ class Installation:
             libpython=_libpython_folder(python),
         )
 
+    @property
+    def python(self) -> Path:
+        """The folder of the Python that stubs run in."""
+        return Path(sys.executable).parent
+
     def lay_out_backends(self, folder: Path) -> None:
         """Copy the Python backend and the onnxruntime stand-in into a backend directory.
 
@@ -81,14 +86,19 @@ class Installation:
         Args:
             folder: an empty folder, later `--backend-directory`.
         """
-        for backend, files in {
-            "python": (*self.python_backend.iterdir(), self.stub),
-            "onnxruntime": (STAND_IN,),
-        }.items():
+        for backend, files in self._copied().items():
             (folder / backend).mkdir()
             for file in files:
-                if file.is_file():
-                    shutil.copy(file, folder / backend)
+                shutil.copy(file, folder / backend)
+
+    def copied_bytes(self) -> int:
+        """How much `lay_out_backends` writes."""
+        return sum(file.stat().st_size for files in self._copied().values() for file in files)
+
+    def _copied(self) -> dict[str, list[Path]]:
+        """Files by backend."""
+        python = [file for file in self.python_backend.iterdir() if file.is_file()]
+        return {"python": [*python, self.stub], "onnxruntime": [STAND_IN]}
 
     def environment(self) -> dict[str, str]:
         """Build the environment variables for the server and its stubs."""
@@ -96,7 +106,7 @@ class Installation:
         folders = [self.libraries, self.libpython, environment.get("LD_LIBRARY_PATH")]
         environment["LD_LIBRARY_PATH"] = ":".join(str(folder) for folder in folders if folder)
         # The stub finds site-packages by the first `python3` on PATH.
-        environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', os.defpath)}"
+        environment["PATH"] = f"{self.python}:{environment.get('PATH', os.defpath)}"
         environment.pop("PYTHONHOME", None)
         environment.pop(ENVIRONMENT, None)  # a key that neither the server nor its stubs need
         # onnxruntime has its own threads; numpy's would only take memory.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visrec_client.errors import VisrecError
+from visrec_serving.lock import locked
 
 ADMIN_HEADER = "visrec-admin-key"
 API_HEADER = "visrec-api-key"
@@ -91,18 +92,26 @@ def _kept_key(repository: Path) -> str:
     path = repository / FILE
     if not path.exists():
         try:
-            with tempfile.NamedTemporaryFile("w", dir=repository, prefix=FILE) as file:  # mode 0600
-                file.write(secrets.token_urlsafe(32) + "\n")
-                file.flush()
-                path.hardlink_to(file.name)
-        except FileExistsError:  # another server was faster
-            pass
-        except OSError as error:
+            with locked(repository, "key", wait=True):
+                if not path.exists():  # another server may have been faster
+                    _write_key(path)
+        except (OSError, VisrecError) as error:
             raise VisrecError(
-                f"can't keep an admin key in {repository} ({error.strerror}): name a file with one by "
-                "--admin-key-file"
+                f"can't keep an admin key in {repository} ({error}): name a file with one by --admin-key-file"
             ) from error
     return read_key(path)
+
+
+def _write_key(path: Path) -> None:
+    """Write a new key: all of it or nothing."""
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
 
 
 def _checked(key: str, where: str) -> str:

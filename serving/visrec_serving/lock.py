@@ -17,12 +17,12 @@ def locked(repository: Path, work: str, *, wait: bool = False) -> Iterator[None]
 
     Args:
         repository: the folder.
-        work: `release`, for what changes what is served, or `export`, for what makes releases.
+        work: `release`, for what changes what is served, `export`, for what makes releases, or `key`.
         wait: for whoever holds it.
 
     Raises:
         RepositoryBusy: somebody else holds it.
-        VisrecError: the repository can't be written.
+        VisrecError: the repository can't be written or locked.
     """
     try:
         file = (repository / f".{work}.lock").open("a")
@@ -35,4 +35,6 @@ def locked(repository: Path, work: str, *, wait: bool = False) -> Iterator[None]
             raise RepositoryBusy(
                 f"another {work} is at work on {repository}: wait until it is done"
             ) from error
+        except OSError as error:
+            raise VisrecError(f"{repository} lies on a file system without locks: {error}") from error
         yield

@@ -23,6 +23,7 @@ command = sys.stdin.buffer.read().split(bytes(1))
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.execv(command[0], command)
 """
+_started: set[int] = set()  # process ids of those that were started here and not waited for yet
 
 
 def start(
@@ -57,12 +58,14 @@ def start(
                 )
                 assert process.stdin  # noqa: S101  (for the type checker)
                 with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it has ended
-                    stdin.write("\0".join(command).encode())
+                    stdin.write(b"\0".join(map(os.fsencode, command)))
         except OSError as error:
             started.set_exception(error)
             return
+        _started.add(process.pid)
         started.set_result(process)
         process.wait()
+        _started.discard(process.pid)
 
     threading.Thread(target=keep, name="triton", daemon=True).start()
     return started.result()
@@ -84,6 +87,25 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
         process.wait()
         with contextlib.suppress(ProcessLookupError):  # the usual case: its children ended with it
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def reap_orphans() -> None:
+    """Wait for processes that ended and were not started here: process 1 is given those of dead parents.
+
+    Must not run while this process starts another one.
+    """
+    for pid in children(os.getpid()) - _started:
+        with contextlib.suppress(ChildProcessError):  # somebody waited for it
+            os.waitpid(pid, os.WNOHANG)
+
+
+def children(pid: int) -> set[int]:
+    """Process ids of a process's children, those that ended and were not waited for among them."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            found.update(map(int, task.read_text().split()))
+    return found
 
 
 def describe_exit(code: int) -> str:

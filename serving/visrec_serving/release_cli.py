@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 
 from visrec_client.errors import VisrecError
 from visrec_serving.control_options import add_control_arguments, read_access
@@ -26,7 +25,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         VisrecError: the release is refused, and what was served still is; or the server does not answer.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # takes the way back, as Ctrl-C does
     access = read_access(args)
     number = args.release
     if number is None:

@@ -25,6 +25,7 @@ def servable_models(repository: Path, wanted: tuple[str, ...] = ()) -> tuple[str
     """
     if not repository.is_dir():
         raise ServerFailed(f"no model repository at {repository}: give its folder with --repository")
+    check_name(repository)
     found = {path.parent.name: versions(path.parent) for path in repository.glob("*/config.pbtxt")}
     if not found:
         raise ServerFailed(f"no models in {repository}: expected folders with a config.pbtxt")
@@ -36,6 +37,26 @@ def servable_models(repository: Path, wanted: tuple[str, ...] = ()) -> tuple[str
     if empty := [name for name in names if not found[name]]:
         raise ServerFailed(f"no versions of {', '.join(empty)} in {repository}: run `visrec export` first")
     return names
+
+
+def check_name(repository: Path) -> None:
+    """Check that everything that works on a repository can open it.
+
+    Raises:
+        ServerFailed: its path is not UTF-8.
+    """
+    try:
+        str(repository.resolve()).encode()
+    except UnicodeEncodeError as error:
+        raise ServerFailed(
+            f"the path {repository} is not UTF-8, so ONNX Runtime can't open it: rename it"
+        ) from error
+
+
+def config_path(repository: Path, model: str, config_name: str | None) -> Path:
+    """The config that a model runs with: its alternative of that name, where it has one."""
+    alternative = repository / model / "configs" / f"{config_name}.pbtxt"
+    return alternative if config_name and alternative.is_file() else repository / model / "config.pbtxt"
 
 
 def check_alternatives(repository: Path, models: tuple[str, ...], config_name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 
 from visrec_serving.control_options import add_control_arguments, read_access
 from visrec_serving.model_control import ModelControl
@@ -21,7 +20,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         VisrecError: there is nothing to go back to, it is refused, or the server does not answer.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as it began, as with Ctrl-C
     with ModelControl(read_access(args)) as control:
         rollback(args.repository, control, print)
     return 0

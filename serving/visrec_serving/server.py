@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 
-from visrec_serving import ports, process
+from visrec_serving import ports, preflight, process
 from visrec_serving.config import ServerConfig
 from visrec_serving.errors import ServerFailed, TritonCrashed
 from visrec_serving.hiding import hide
@@ -19,6 +20,7 @@ from visrec_serving.keys import Keys
 from visrec_serving.log import Echo, failure_reason
 from visrec_serving.repository import check_alternatives, servable_models
 from visrec_serving.shared_memory import SharedMemory
+from visrec_serving.shared_memory_need import Need
 from visrec_serving.triton_http import TritonHttp
 
 # the first of Triton's own lines, which it writes when it has read its arguments
@@ -47,10 +49,15 @@ class Server:
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._echo: Echo | None = None
         self._memory = SharedMemory()  # two servers on one machine must not share the Python backend's
+        self.memory_need = Need(0, 0)
+        """Known from `start`."""
+        self._linked: dict[str, str] = {}
         self.keys: Keys | None = None
         """Read by `start`."""
         self.keys_hidden = False
         """Whether the process list of this machine shows no key."""
+        self.logs = False
+        """Whether Triton's log can be written."""
 
     @property
     def host(self) -> str:
@@ -102,6 +109,8 @@ class Server:
         if self.pid:
             raise ServerFailed(f"this server already runs at {self.grpc_url}")
         installation = Installation.find()
+        preflight.check_installation(installation)
+        preflight.raise_open_files()
         models = servable_models(self.config.repository, self.config.models)
         if self.config.model_config_name:
             check_alternatives(self.config.repository, models, self.config.model_config_name)
@@ -116,6 +125,9 @@ class Server:
         except ServerFailed:
             self._end()
             raise
+        except OSError as error:  # the disk is full, say, or no process can be started
+            self._end()
+            raise ServerFailed(f"Triton can't be started: {error}") from error
         except BaseException:
             self.stop()
             raise
@@ -144,7 +156,7 @@ class Server:
         return self.http.versions()
 
     def metrics(self) -> str:
-        """Ask Triton for its metrics, in Prometheus' text format; "" if it does not answer."""
+        """Ask Triton for its metrics, in Prometheus' text format; a comment if it does not answer."""
         return TritonHttp(_reached(self._addresses["metrics"]), self.ports["metrics"], {}).metrics()
 
     def __enter__(self) -> Server:
@@ -160,11 +172,16 @@ class Server:
         self.stop()
 
     def _launch(self, installation: Installation, models: tuple[str, ...]) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix="visrec-triton-")
+        config = self.config
+        scratch = preflight.scratch_parent(installation)
+        inherited = self._memory.claim()
+        self.memory_need = Need.of(config.repository, models, config.model_config_name)
+        preflight.check_shared_memory(self.memory_need)
+        self._scratch = tempfile.TemporaryDirectory(prefix="visrec-triton-", dir=scratch)
         backends = Path(self._scratch.name)
         installation.lay_out_backends(backends)
-        if self.config.log_file is None:
-            descriptor, path = tempfile.mkstemp(prefix="visrec-triton-", suffix=".log")
+        if config.log_file is None:
+            descriptor, path = tempfile.mkstemp(prefix="visrec-triton-", suffix=".log", dir=scratch)
             os.close(descriptor)
             self.log_file = Path(path)
         assert self.log_file is not None  # noqa: S101  (for the type checker)
@@ -173,25 +190,22 @@ class Server:
         except OSError as error:
             raise ServerFailed(f"can't write the log to {self.log_file}: {error.strerror}") from error
         self._log_start = self.log_file.stat().st_size
-        if self.config.echo_log:
+        if config.echo_log:
             self._echo = Echo(self.log_file, self._log_start)
         command = self._command(installation, models, backends)
-        self._process = process.start(
-            command, installation.environment(), self.log_file, self._memory.claim()
-        )
+        self._process = process.start(command, installation.environment(), self.log_file, inherited)
 
     def _hide_keys(self) -> None:
         """Take the keys out of Triton's command line, which all the machine may read, once it has read it."""
         assert self._process and self.log_file and self.keys  # noqa: S101  (for the type checker)
         deadline = time.monotonic() + self.config.ready_timeout
-        with self.log_file.open("rb") as log:
-            log.seek(self._log_start)
-            logged = b""
-            while not _LOGGED.search(logged) and self._process.poll() is None:
-                if time.monotonic() > deadline:
-                    return  # what waits for readiness says so
-                time.sleep(0.002)
-                logged += log.read()
+        while not _LOGGED.search(logged := self._logged()) and self._process.poll() is None:
+            if time.monotonic() > deadline:
+                return  # what waits for readiness says so
+            if self.http.ready():  # it has read its arguments, but can't write its log
+                break
+            time.sleep(0.002)
+        self.logs = bool(logged)
         self.keys_hidden = hide(self._process.pid, filter(None, (self.keys.admin, self.keys.api)))
 
     def _command(self, installation: Installation, models: tuple[str, ...], backends: Path) -> list[str]:
@@ -199,8 +213,8 @@ class Server:
         assert self.keys is not None  # noqa: S101  (for the type checker)
         command = [
             str(installation.binary),
-            f"--model-repository={config.repository.resolve()}",
-            f"--backend-directory={backends}",
+            f"--model-repository={self._plain('models', config.repository.resolve())}",
+            f"--backend-directory={self._plain('backends', backends)}",
             # Models change when somebody says so, not when a file appears.
             "--model-control-mode=explicit",
             *(f"--load-model={model}" for model in models),
@@ -224,6 +238,14 @@ class Server:
             command.append(f"--model-config-name={config.model_config_name}")
         return command
 
+    def _plain(self, name: str, folder: Path) -> Path:
+        """A path as Triton can take it: its Python backend puts it into a shell's line as it is."""
+        if shlex.quote(str(folder)) == str(folder):
+            return folder
+        link = self._memory.link(name, folder)
+        self._linked[str(link)] = str(folder)
+        return link
+
     def _await_ready(self, models: tuple[str, ...]) -> None:
         waiting: list[str | None] = [None, *models]  # None: Triton itself
         deadline = time.monotonic() + self.config.ready_timeout
@@ -243,10 +265,18 @@ class Server:
                 time.sleep(0.05)
 
     def _reason(self) -> str:
-        assert self.log_file is not None  # noqa: S101  (for the type checker)
-        with self.log_file.open(encoding="utf-8", errors="replace") as log:
+        reason = failure_reason(self._logged().decode(errors="replace"))
+        for link, folder in self._linked.items():
+            reason = reason.replace(link, folder)
+        return reason
+
+    def _logged(self) -> bytes:
+        """What Triton has logged since it was started, where that can be read: in a file."""
+        if self.log_file is None or not self.log_file.is_file():
+            return b""
+        with self.log_file.open("rb") as log:
             log.seek(self._log_start)
-            return failure_reason(log.read())
+            return log.read()
 
     def _end(self) -> None:
         try:

@@ -12,7 +12,9 @@ import os
 import uuid
 from pathlib import Path
 
-_FOLDER = Path("/dev/shm")  # noqa: S108  (where the Python backend keeps it)
+from visrec_serving.errors import ServerFailed
+
+FOLDER = Path("/dev/shm")  # noqa: S108  (where the Python backend keeps it)
 
 
 class SharedMemory:
@@ -28,14 +30,28 @@ class SharedMemory:
 
         Returns:
             A file descriptor that Triton has to inherit.
+
+        Raises:
+            ServerFailed: this machine has no shared memory that can be written.
         """
-        for lock in _FOLDER.glob("visrec_*_lock"):
+        for lock in FOLDER.glob("visrec_*_lock"):
             _remove_if_dead(lock)
-        hidden = _FOLDER / f".{self.prefix}lock"  # until it is locked
-        self._lock = os.open(hidden, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        hidden.rename(_FOLDER / f"{self.prefix}lock")
+        hidden = FOLDER / f".{self.prefix}lock"  # until it is locked
+        try:
+            self._lock = os.open(hidden, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            hidden.rename(FOLDER / f"{self.prefix}lock")
+        except OSError as error:
+            raise ServerFailed(
+                f"{FOLDER} can't be written ({error.strerror}), and Triton needs it: mount a tmpfs there"
+            ) from error
         return self._lock
+
+    def link(self, name: str, folder: Path) -> Path:
+        """Give a folder a path without special characters, which goes when the prefix is released."""
+        link = FOLDER / f"{self.prefix}{name}"
+        link.symlink_to(folder)
+        return link
 
     def release(self) -> None:
         """Remove what is left of it, once Triton has ended; harmless if it was not claimed."""
@@ -53,9 +69,9 @@ def _remove_if_dead(lock: Path) -> None:
 
 def remove(region: str) -> None:
     """Remove what a killed stub left."""
-    (_FOLDER / region).unlink(missing_ok=True)
+    (FOLDER / region).unlink(missing_ok=True)
 
 
 def _remove(prefix: str) -> None:
-    for left in _FOLDER.glob(f"{prefix}*"):
+    for left in FOLDER.glob(f"{prefix}*"):
         left.unlink(missing_ok=True)

@@ -6,6 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
+from visrec_serving import process
+
 _PROGRAM = "triton_python_backend_stub"
 
 
@@ -31,13 +33,7 @@ def find(triton: int) -> dict[int, Stub]:
     Args:
         triton: process id of their server.
     """
-    found = {}
-    for task in Path(f"/proc/{triton}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            for pid in map(int, task.read_text().split()):
-                if alive(pid) and (stub := _read(pid)):
-                    found[pid] = stub
-    return found
+    return {pid: stub for pid in process.children(triton) if alive(pid) and (stub := _read(pid))}
 
 
 def alive(pid: int) -> bool:

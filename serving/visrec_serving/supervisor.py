@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from visrec_client.errors import VisrecError
-from visrec_serving import shared_memory, stubs
+from visrec_serving import preflight, process, shared_memory, stubs
 from visrec_serving.canary import TIMEOUT, Canary
 from visrec_serving.errors import NoAnswer, QueueFull, ServerFailed, TritonCrashed, WrongAnswer
 from visrec_serving.events import tell
@@ -75,7 +75,7 @@ class Supervisor:
         self._asking = futures.ThreadPoolExecutor(1, "canary")
         self._asked: futures.Future[int | None] | None = None
         self._asked_at = self._next_canary = 0.0
-        self._failing = False
+        self._failing = self._short_of_memory = False
         self._silent_since: float | None = None
 
     @property
@@ -118,6 +118,8 @@ class Supervisor:
                 if lost := self._lost_stubs():
                     self._mend(lost)
                 if time.monotonic() >= self._next_canary:
+                    process.reap_orphans()
+                    self._look_at_memory()
                     self._await_canary(patience=LOOK)
                 else:
                     stop.wait(LOOK)
@@ -139,6 +141,8 @@ class Supervisor:
             self.starting = False
         if not self.server.keys_hidden:
             tell("keys_visible", pid=self.server.pid, until="Triton ends", cause="/proc can't be written")
+        if not self.server.logs:
+            tell("log_lost", file=self.server.log_file, cause="nothing can be read in it")
         self._stubs, self._failing, self._silent_since = stubs.find(self.server.pid or 0), False, None
         self._canary, self._asked = Canary(self.server.config.repository), None
         self._await_canary(patience=TIMEOUT)
@@ -160,7 +164,7 @@ class Supervisor:
                 return
             try:
                 self._start()
-            except ServerFailed as error:
+            except VisrecError as error:  # a key that can't be read any more is no reason to give up at once
                 cause = error
                 continue
             self.health.restarts += 1
@@ -183,6 +187,14 @@ class Supervisor:
             lost = {stub for stub in self._missing(found) if stub.version in ready.get(stub.model, ())}
         self._stubs = found
         return {stub for stub in lost if self._graph(stub).is_file()}  # a release's trial run has none here
+
+    def _look_at_memory(self) -> None:
+        """Tell once that shared memory runs out, which Triton would not survive."""
+        free = preflight.free_shared_memory()
+        short = free < self.server.memory_need.largest
+        if short and not self._short_of_memory:
+            tell("shared_memory_low", free_mib=free >> 20, needed_mib=self.server.memory_need.largest >> 20)
+        self._short_of_memory = short
 
     def _missing(self, found: dict[int, Stub]) -> set[Stub]:
         served = {stub.slot for stub in found.values()}

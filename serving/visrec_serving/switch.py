@@ -7,6 +7,7 @@ way back. A call is answered by one release, never by parts of two.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from visrec_serving.releases import Release, read
 
 CANARY = "canary"
 """The name under which the new release is asked first; no client calls it, and no folder holds it."""
+FREED = 2.0
+"""Seconds after which Triton has given back the memory of what it unloaded; it does not tell when."""
 Say = Callable[[str], None]
 
 
@@ -106,7 +109,14 @@ def _switch(candidate: Release, control: ModelControl, say: Say) -> None:
 
 
 def _load_beside(repository: Path, number: int, control: ModelControl) -> None:
-    pins.load(repository, {number} | pins.named(repository))
+    named = pins.named(repository)
+    if set(pins.loaded(repository)) - named - {number}:
+        # what was loaded to go back to goes first: there may be shared memory for two releases, not for three
+        pins.load(repository, named)
+        for model in MODELS:
+            control.load(model)
+        time.sleep(FREED)
+    pins.load(repository, {number} | named)
     for model in MODELS:
         control.load(model)
     ready = control.versions()

@@ -51,11 +51,11 @@ class TritonHttp:
         return {name: sorted(versions) for name, versions in sorted(found.items())}
 
     def metrics(self) -> str:
-        """What Prometheus reads, from the port of the metrics; "" if nothing answers."""
+        """What Prometheus reads, from the port of the metrics; a comment if nothing answers."""
         try:
             return self._successful("GET", "/metrics", timeout=5).decode()
-        except NoAnswer:
-            return ""
+        except NoAnswer as error:
+            return f"# Triton's metrics are missing: {' '.join(str(error).split())}\n"
 
     def load(self, model: str) -> None:
         """Load what changed of a model; what it serves goes on until the rest is ready.
@@ -107,10 +107,13 @@ class TritonHttp:
             body=b"".join([text, *contents]),
             headers={"Inference-Header-Content-Length": str(len(text))},
         )
-        return {
-            tensor["name"]: np.array(tensor["data"]).reshape(tensor["shape"])
-            for tensor in json.loads(answer)["outputs"]
-        }
+        try:
+            return {
+                tensor["name"]: np.array(tensor["data"]).reshape(tensor["shape"])
+                for tensor in json.loads(answer)["outputs"]
+            }
+        except (ValueError, KeyError) as error:
+            raise NoAnswer(f"{model}: an answer that can't be read: {error}") from error
 
     def _successful(self, method: str, path: str, **options: Any) -> bytes:  # noqa: ANN401  (as for _call)
         status, body = self._call(method, path, **options)

@@ -8,6 +8,7 @@ import pytest
 import tritonclient.grpc as grpcclient
 from dummy_graphs import add, committed_repository, lookup, parameter, pick, publish, slow
 from feeds import as_inputs, as_str
+from health import Health
 
 from visrec_serving import Server, ServerConfig
 
@@ -51,16 +52,12 @@ def serve(repository, tmp_path):
     """Run `visrec serve` on free ports."""
     running = []
 
-    def serve(*arguments):
-        command = [sys.executable, "-m", "visrec_cli.main", "serve", "--repository", str(repository)]
+    def serve(*arguments, before=(), **options):
+        command = [*before, sys.executable, "-m", "visrec_cli.main", "serve", "--repository", str(repository)]
         for port in ("--grpc-port", "--http-port", "--metrics-port", "--health-port"):
             command += [port, "0"]
-        process = subprocess.Popen(
-            [*command, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / "stderr").open("wb"),
-            text=True,
-        )
+        streams = {"stdout": subprocess.PIPE, "stderr": (tmp_path / "stderr").open("wb"), "text": True}
+        process = subprocess.Popen([*command, *arguments], **{**streams, **options})
         running.append(process)
         return process
 
@@ -68,6 +65,11 @@ def serve(repository, tmp_path):
     for process in running:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def health():
+    return Health()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import re
 import stat
 import urllib.error
 import urllib.request
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,11 @@ def test_a_repository_that_cannot_be_written_asks_for_a_key_file(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(VisrecError, match="name a file with one by --admin-key-file"):
         Keys.find(tmp_path, None, None)
+
+
+def test_servers_that_start_at_once_agree_on_one_admin_key(tmp_path):
+    with futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: Keys.find(tmp_path, None, None).admin, range(8)))
+    assert len(set(found)) == 1
+    assert (tmp_path / ".admin-key").read_text().strip() == found[0]
+    assert {path.name for path in tmp_path.iterdir()} == {".admin-key", ".key.lock"}

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import struct
 import threading
 import time
 import urllib.error
@@ -140,6 +142,25 @@ def test_wrong_answers_are_not_ready_and_no_reason_to_start_again(tmp_path, capf
         served.wait(lambda: served.metric("visrec_canary_failures_total") > 3)
         assert served.server.pid == triton
     assert capfd.readouterr().out.count("event=canary_failed") == 1
+
+
+def test_a_release_whose_canary_is_damaged_is_served_and_that_is_told(repository, tmp_path, capfd):
+    shutil.copytree(repository, tmp_path / "models")
+    for canary in (tmp_path / "models").glob("canary-*.npz"):
+        canary.write_bytes(b"damaged")
+    with Served(tmp_path / "models") as served:
+        served.wait(lambda: served.get("/ready")[0] == 200)
+    assert re.search(r"event=canary_unchecked release=\d+ cause=.*missing or damaged", capfd.readouterr().out)
+
+
+def test_a_probe_that_does_not_wait_is_no_news(served, capfd):
+    host, port = served.supervisor.health_url.split("//")[1].split(":")
+    for _ in range(3):
+        with socket.create_connection((host, int(port))) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # resets
+            probe.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+    assert served.get("/live")[0] == 200
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_model_that_cannot_be_served_is_told_at_once(repository, tmp_path, capfd):
