@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         VisrecError: it can't be changed, or the server does not answer; what was served still is.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # takes the way back, as Ctrl-C does
     if args.keep < 1:
         raise RepositoryError(f"--keep is {args.keep}; allowed: at least 1")
     access, checkpoint = read_access(args), Checkpoint.load(args.checkpoint)

@@ -17,6 +17,7 @@ from visrec_export.errors import RepositoryError
 from visrec_serving import history, pins
 from visrec_serving.lock import locked
 from visrec_serving.pins import ENSEMBLES, FUSED, MODELS
+from visrec_serving.repository import check_name
 from visrec_training.files import make_folder, write_text
 
 ENSEMBLE_VERSION = "1"
@@ -29,7 +30,9 @@ def ensure_configs(repository: Path) -> None:
 
     Raises:
         RepositoryError: the place is taken by a file.
+        ServerFailed: its path is not UTF-8.
     """
+    check_name(repository)
     if repository.exists() and not repository.is_dir():
         raise RepositoryError(f"{repository} is a file, not a model repository")
     make_folder(repository)

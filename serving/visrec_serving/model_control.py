@@ -16,7 +16,9 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 from tritonclient.utils import InferenceServerException
 
 from visrec_client.channel import service_config
+from visrec_client.endpoints import find_endpoints
 from visrec_client.errors import VisrecError
+from visrec_client.proxy import find_proxy
 from visrec_client.status import error_from_call
 from visrec_client.transport import infer_input
 from visrec_serving.errors import ReleaseRefused
@@ -57,13 +59,14 @@ class ModelControl:
     def __init__(self, access: Access) -> None:
         """Prepare a connection; nothing is sent yet."""
         self.url = access.url
+        self._proxy = find_proxy(find_endpoints(access.url))
         self._client = InferenceServerClient(
             access.url,
             ssl=access.ca is not None,
             root_certificates=access.ca and str(access.ca),
             certificate_chain=access.certificate and str(access.certificate),
             private_key=access.private_key and str(access.private_key),
-            channel_args=_CHANNEL,
+            channel_args=[*_CHANNEL, ("grpc.enable_http_proxy", int(self._proxy.used))],
         )
         keys = {"visrec-admin-key": access.admin_key, "visrec-api-key": access.api_key}
         self._headers = {f"triton-grpc-protocol-{name}": key for name, key in keys.items() if key}
@@ -82,17 +85,27 @@ class ModelControl:
         Raises:
             VisrecError: the server does not answer, or refuses.
         """
-        try:
-            index = self._client.get_model_repository_index(
-                headers=self._headers, client_timeout=CALL_TIMEOUT
-            )
-        except InferenceServerException as error:
-            raise self._cause(error) from error
         found: dict[str, list[int]] = {}
-        for entry in index.models:
+        for entry in self._index():
             if entry.state == "READY":
                 found.setdefault(entry.name, []).append(int(entry.version))
         return {name: sorted(versions) for name, versions in sorted(found.items())}
+
+    def is_unloading(self) -> bool:
+        """Whether a version is being unloaded.
+
+        Raises:
+            VisrecError: the server does not answer, or refuses.
+        """
+        return any(entry.state == "UNLOADING" for entry in self._index())
+
+    def _index(self) -> Any:  # noqa: ANN401  (protobuf messages)
+        try:
+            return self._client.get_model_repository_index(
+                headers=self._headers, client_timeout=CALL_TIMEOUT
+            ).models
+        except InferenceServerException as error:
+            raise self._cause(error) from error
 
     def config(self, model: str) -> ModelConfig:
         """The config that a loaded model runs with.
@@ -193,4 +206,4 @@ class ModelControl:
                 f"the server at {self.url} refuses this without its key: give --admin-key-file, and"
                 f" --api-key-file if it has one ({said})"
             )
-        return error_from_call(error, self.url)
+        return error_from_call(error, self.url, proxy_note=self._proxy.note)

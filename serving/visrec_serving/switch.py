@@ -26,7 +26,9 @@ from visrec_serving.releases import Release, read
 CANARY = "canary"
 """The name under which the new release is asked first; no client calls it, and no folder holds it."""
 FREED = 2.0
-"""Seconds after which Triton has given back the memory of what it unloaded; it does not tell when."""
+"""Seconds in which Triton gives back the memory of a version that another copy of it replaced."""
+UNLOADED = 60.0
+"""Seconds that unloading may take."""
 Say = Callable[[str], None]
 
 
@@ -115,7 +117,7 @@ def _load_beside(repository: Path, number: int, control: ModelControl) -> None:
         pins.load(repository, named)
         for model in MODELS:
             control.load(model)
-        time.sleep(FREED)
+        _await_unloaded(control)
     pins.load(repository, {number} | named)
     for model in MODELS:
         control.load(model)
@@ -126,6 +128,14 @@ def _load_beside(repository: Path, number: int, control: ModelControl) -> None:
             raise ReleaseRefused(
                 f"the server at {control.url} has no {model} {number}: does it serve {repository}?"
             )
+
+
+def _await_unloaded(control: ModelControl) -> None:
+    """Wait until memory is free again: Triton tells of versions that go, not of copies that are replaced."""
+    deadline = time.monotonic() + UNLOADED
+    while control.is_unloading() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(FREED)
 
 
 def _ask_canary(candidate: Release, requests: CanaryRequests, control: ModelControl) -> None:

@@ -15,6 +15,7 @@ from health import survives_a_killed_stub, wait
 from processes import children, gone
 
 from visrec_serving import ServerFailed
+from visrec_serving.model_control import Access, ModelControl
 from visrec_serving.process import children as all_children
 
 ODD = 'it\'s; "$HOME" `id` * \n \u9752'
@@ -171,11 +172,12 @@ def test_process_1_leaves_no_zombies(serve, health):
 
 
 @namespaces
-def test_a_container_with_64_megabytes_of_shared_memory_serves_and_releases(serve, health, tmp_path, visrec):
+@pytest.mark.parametrize(("megabytes", "releases"), [(64, 0), (128, 3)])
+def test_a_container_with_little_shared_memory_serves(serve, health, tmp_path, visrec, megabytes, releases):
     repository = tmp_path / "models"
     release(repository)
     inside = namespace(
-        "mount -t tmpfs -o size=64m,noexec tmpfs /dev/shm",
+        f"mount -t tmpfs -o size={megabytes}m,noexec tmpfs /dev/shm",
         "mount --bind /tmp /tmp",  # stays writable, as the repository does
         f"mount --bind '{tmp_path}' '{tmp_path}'",
         "mount -o remount,bind,ro /",
@@ -184,7 +186,7 @@ def test_a_container_with_64_megabytes_of_shared_memory_serves_and_releases(serv
     process = serve("--repository", str(repository), *health.arguments, before=inside)
     url = re.search(r"gRPC (\S+),", process.stdout.readline())[1]
     survives_a_killed_stub(process, health, namespace=True)
-    for _ in range(3):
+    for _ in range(releases):
         number = release(repository)
         assert visrec("release", "--repository", repository, "--url", url) == 0
         wait(lambda number=number: f'visrec_release_info{{release="{number}"}} 1' in health.get("/metrics"))
@@ -209,3 +211,10 @@ def test_no_home_is_needed(command, home):
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: visrec {command}")
     assert "visrec" not in done.stderr  # onnxruntime may complain that it can't keep its own file
+
+
+def test_control_of_a_local_server_never_goes_through_a_proxy(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    access = Access(url=server.grpc_url, admin_key=server.keys.admin)
+    with ModelControl(access) as control:
+        assert "add" in control.versions()
