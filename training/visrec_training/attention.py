@@ -21,6 +21,11 @@ from visrec_training.config import ModelConfig
 
 GIST = 0  # row of ASPECTS and MAPS
 PRIOR_POWER = 3.0  # a region's prior weight is its self-information to this power
+ROUNDING = 1e-3
+"""Regions are kept as 16-bit floats, so what differs by less than this share of its size may not differ."""
+LEAST_GIST = 0.1
+"""Length below which a gist, some 10 long, is not stretched to that of the others: the picture is an average
+one, and only rounding would have a direction."""
 
 
 class Attention(nn.Module):
@@ -48,13 +53,15 @@ class Attention(nn.Module):
         """Fit what is not trained: the reduction and the gist.
 
         The reduction centres, rotates and scales regions to their principal components (PCA whitening); the
-        gist takes the principal components of their mean, not scaled.
+        gist takes the principal components of their mean, not scaled. Directions along which the sample
+        doesn't vary are left out: a few pictures, or pictures all alike, leave fewer than there is room for.
 
         Args:
             regions: float [n, 49, D], of a sample of the catalogue's pictures.
         """
         regions = regions.double()
-        mean, std = regions.mean((0, 1)), regions.std((0, 1)).clamp_min(1e-4)
+        mean, std = regions.mean((0, 1)), regions.std((0, 1))
+        std = std.clamp_min(1e-4).maximum(ROUNDING * regions.abs().amax((0, 1)))
         standard = (regions - mean) / std
         kept, variance = _principal(standard.flatten(0, 1), self.reduce.out_features)
         whitening = (kept * variance.rsqrt() / std[:, None]).T
@@ -71,7 +78,7 @@ class Attention(nn.Module):
         # values are linear, so pooling first gives the same and costs a 49th
         aspects = torch.einsum("bmr,mrd->bmd", maps @ hidden, self.value)
         whole = self.gist(reduced.mean(1, keepdim=True))
-        gist = F.normalize(whole, dim=-1) * whole.shape[-1] ** 0.5  # as long as the others
+        gist = F.normalize(whole, dim=-1, eps=LEAST_GIST) * whole.shape[-1] ** 0.5  # as long as the others
         everywhere = torch.full_like(maps[:, :1], 1 / maps.shape[-1])
         return torch.cat([gist, self.norm(aspects)], dim=1), torch.cat([everywhere, maps], dim=1)
 
@@ -82,12 +89,21 @@ class Attention(nn.Module):
 
 
 def _principal(centred: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Principal directions [D, k] and the variance along each, [k], of rows [n, D]; k is `width` or D."""
-    variance, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
-    kept = directions[:, -width:]
+    """The principal directions of rows [n, D] in units of the features' deviation.
+
+    Returns:
+        Directions [D, k] and the variance along each, [k]: at most `width`, and only those along which rows
+        differ by more than rounding.
+    """
+    covariance = centred.T @ centred / len(centred)
+    if not (covariance.diagonal() > ROUNDING**2).any():  # solvers may fail on nothing but rounding
+        return centred.new_zeros(centred.shape[1], 0), centred.new_zeros(0)
+    variance, directions = torch.linalg.eigh(covariance)
+    varied = variance[-width:] > ROUNDING**2
+    kept, variance = directions[:, -width:][:, varied], variance[-width:][varied]
     # an eigenvector's sign is arbitrary: fix it, so that every machine fits the same
     kept = kept * kept.gather(0, kept.abs().argmax(0, keepdim=True)).sign()
-    return kept, variance[-width:].clamp_min(1e-3)
+    return kept, variance.clamp_min(1e-3)
 
 
 def _set(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from visrec_training.attention import GIST
+from visrec_training.attention import GIST, ROUNDING
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.interactions import Rows
 from visrec_training.item_tower import ItemTower, WordBag
@@ -44,7 +44,7 @@ class Learned:
     """float64 [n, place_width]: source, target and appeal."""
     spreads: tuple[float, float]
     """How far histories of them move logits in the two parts: the mean over people of the deviation over
-    items."""
+    items. 0 of a part that tells no item from another."""
 
 
 def learn_places(
@@ -65,17 +65,16 @@ def learn_places(
     shared_words = gram(features)
     people = _people(sequences, met, len(tokens)).to(tokens.device)
     similarity = ease(people.T @ people + config.similarity_words * shared_words, config.similarity_ridge)
-    parts = [
-        factorise(similarity, model.regression_dim),
-        factorise(taste(people), model.spectral_dim),
-    ]
+    # where nobody chose two items, an audience is like none but itself
+    alike = taste(people) if (people.sum(1) > 1).any() else torch.zeros_like(similarity)
     told = people / people.sum(1, keepdim=True).clamp_min(1) ** EVIDENCE
-    first, second = (float(((told @ source) @ target.T).std(1).mean()) for source, target in parts)
-    sources, targets = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
+    ranks = ((similarity, model.regression_dim), (alike, model.spectral_dim))
+    *factors, spreads = zip(*(_part(matrix, rank, told) for matrix, rank in ranks), strict=True)
+    sources, targets = (torch.cat(each, dim=1) for each in factors)
     log_counts = torch.from_numpy(np.log(counts[met])).to(tokens.device)
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
     places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
-    return Learned(torch.from_numpy(met).to(tokens.device), features, places, (first, second))
+    return Learned(torch.from_numpy(met).to(tokens.device), features, places, spreads)
 
 
 @torch.no_grad()
@@ -93,7 +92,11 @@ def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: Trai
     """
     looks = aspects[:, GIST].double()[learned.rows]
     mean = looks.mean(0)
-    scale = config.picture_share / (looks - mean).norm(dim=1).mean().clamp_min(1e-9)
+    apart = (looks - mean).norm(dim=1).mean()
+    if apart > ROUNDING * looks.shape[1] ** 0.5:  # next to the length of a gist
+        scale = config.picture_share / apart
+    else:  # pictures all alike tell nothing
+        scale = torch.zeros_like(apart)
     looks = (looks - mean) * scale
     kernel = gram(learned.words) + looks @ looks.T
     offset = learned.places.mean(0)
@@ -126,9 +129,14 @@ def _stretch(known: Tensor, unseen: Tensor, model: ModelConfig, power: float) ->
     """
     widths = [model.regression_dim, model.spectral_dim] * 2 + [1]
     parts = zip(known.split(widths, dim=1), unseen.split(widths, dim=1), strict=True)
-    ratios = torch.stack([one.norm() / other.norm().clamp_min(1e-9) for one, other in parts])
+    ratios = torch.stack([_ratio(one.norm(), other.norm()) for one, other in parts])
     ratios[-1] = 1  # how popular an item will be is foretold too badly to be exaggerated
     return ratios.pow(power).repeat_interleave(torch.tensor(widths, device=known.device))
+
+
+def _ratio(known: Tensor, unseen: Tensor) -> Tensor:
+    """One norm by another; 1 where nothing is predicted, and so there is nothing to stretch."""
+    return known / unseen if unseen > 1e-9 * known else torch.ones_like(known)
 
 
 def ease(gram: Tensor, ridge: float) -> Tensor:
@@ -159,14 +167,39 @@ def taste(people: Tensor) -> Tensor:
 
 
 def factorise(similarity: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """`source` and `target`, [n, rank] each, of spread 1, whose products are nearest to a similarity's."""
+    """`source` and `target`, [n, rank] each, of spread 1, whose products are nearest to a similarity's.
+
+    Both are 0 where it tells no item from another.
+    """
     width = min(len(similarity), rank + OVERSAMPLING)
     left, values, right = torch.svd_lowrank(similarity, q=width, niter=ITERATIONS)
-    root = values[:rank].sqrt()
+    rounding = torch.finfo(values.dtype).eps * len(similarity) * values[0]
+    root = torch.where(values > rounding, values, 0)[:rank].sqrt()
     source, target = left[:, :rank] * root, right[:, :rank] * root
     missing = (0, max(0, rank - len(root)))
-    # of a size that steps of training change slowly; how much they count is said elsewhere
-    return F.pad(source / source.std(), missing), F.pad(target / target.std(), missing)
+    return F.pad(_even(source), missing), F.pad(_even(target), missing)
+
+
+def _even(factor: Tensor) -> Tensor:
+    """A factor of spread 1, which steps of training change slowly; how much it counts is said elsewhere.
+
+    0 where all of it is the same, and so tells no item from another.
+    """
+    spread = factor.std() if factor.numel() > 1 else torch.zeros_like(factor.sum())
+    return factor / spread if spread > ROUNDING * factor.abs().mean() else torch.zeros_like(factor)
+
+
+def _part(similarity: Tensor, rank: int, told: Tensor) -> tuple[Tensor, Tensor, float]:
+    """One part of the places: source, target, and how far apart histories of what was told put items.
+
+    All are 0 where histories put items no further apart than rounding does.
+    """
+    source, target = factorise(similarity, rank)
+    logits = (told @ source) @ target.T
+    spread = float(logits.std(1).mean()) if logits.shape[1] > 1 else 0.0
+    if spread > ROUNDING * float(logits.abs().mean()):
+        return source, target, spread
+    return torch.zeros_like(source), torch.zeros_like(target), 0.0
 
 
 def _people(sequences: Sequence[Rows], met: Rows, items: int) -> Tensor:

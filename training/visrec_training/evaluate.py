@@ -23,6 +23,7 @@ from visrec_training.prepare import Prepared, reduce_regions
 from visrec_training.regions import load_pictures
 from visrec_training.retrieval import Modalities, Ranking, rank_catalogue, rank_scores
 from visrec_training.split import NOTHING, Queries, Section, Split
+from visrec_training.validation import nothing_held_out
 
 COMBINATIONS = (
     Modalities(),
@@ -85,7 +86,7 @@ def evaluate(
         Tables by section (`Split.sections`), each row → metric → value; for warm items also `beyond accuracy`
         and `calibration`; `picture alone`, how often an answer stays in the picture's category; and
         `attention`, how much of it lies on the object. Pictures that couldn't be read are listed. What the
-        data can't tell is left out.
+        data can't tell is left out, and named with the reason in `not measured`.
 
     Raises:
         CheckpointError: the data is not what the checkpoint was trained on.
@@ -110,7 +111,33 @@ def evaluate(
         report["picture alone"] = share
     if attention := _attention(served, catalogue, checkpoint):
         report["attention"] = attention
+    if reasons := _not_measured(report, prepared):
+        report["not measured"] = reasons
     return report
+
+
+def _not_measured(report: dict[str, object], prepared: Prepared) -> list[str]:
+    """Why parts of a report are missing: a line each."""
+    split = prepared.split
+    if prepared.dataset.interactions is None:
+        asked = {"warm": "nothing is known about people"}
+    else:
+        asked = {"warm": nothing_held_out(split, "test"), "cold": _no_cold(split)}
+    reasons = {
+        **asked,
+        "picture alone": "no two items share a category",
+        "attention": "most pictures have no plain ground",
+    }
+    return [f"{name}, because {reason}" for name, reason in reasons.items() if name not in report]
+
+
+def _no_cold(split: Split) -> str:
+    """Why there are no queries for cold items."""
+    if not split.is_cold.any():
+        return "no items were held out"
+    if split.is_fixed:
+        return "nobody liked a cold item and something in train as well"
+    return "nobody liked two items that were learned from, and then one that was held out"
 
 
 def ask(served: Served, split: Split, section: Section) -> dict[str, Ranking]:

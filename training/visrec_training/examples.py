@@ -15,6 +15,7 @@ from visrec_client.words import token_ids
 from visrec_training.config import TrainConfig
 from visrec_training.data import Catalogue
 from visrec_training.interactions import Rows
+from visrec_training.split import NOTHING, Split
 from visrec_training.vocabulary import Vocabulary
 
 MAX_QUERY_WORDS = 3
@@ -103,12 +104,13 @@ class NextItem(Examples):
         """Lay the sequences out flat.
 
         Args:
-            sequences: a user each, in time order.
+            sequences: a user each, in time order, at least one of two items or more; -1 is no item, before
+                which nothing is known.
             query_words: makes up searches.
             history: L.
         """
         sequences = [sequence for sequence in sequences if len(sequence) >= 2]
-        self._flat = np.concatenate(sequences) if sequences else np.zeros(0, dtype=np.int64)
+        self._flat = np.concatenate(sequences)
         lengths = np.asarray([len(sequence) for sequence in sequences], dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
         self._starts = np.repeat(starts, lengths - 1)
@@ -192,7 +194,36 @@ class AnyItem(Examples):
         )
 
 
-def sequences_without_behaviour(catalogue: Catalogue, seed: int, each: int = 8) -> list[Rows]:
+def follows(sequences: list[Rows]) -> bool:
+    """Whether anybody chose one item after another, which behaviour is learned from."""
+    return any(len(sequence) >= 2 for sequence in sequences)
+
+
+def make_examples(
+    split: Split, catalogue: Catalogue, query_words: QueryWords, history: int, config: TrainConfig
+) -> Examples:
+    """Make examples of what people did, or of content where no item follows another.
+
+    There, each choice that is known is asked for with no picture and no history: so a new visitor is led to
+    what is popular.
+
+    Args:
+        split: at least one of its items is warm.
+        catalogue: the items.
+        query_words: makes up searches.
+        history: L.
+        config: says what is asked for.
+    """
+    if follows(split.train):
+        kind = NextItem if config.predict == "next" else AnyItem
+        return kind(split.train, query_words, history)
+    choices = [np.asarray([-1, item], dtype=np.int64) for item in np.concatenate([NOTHING, *split.train])]
+    return NextItem(
+        [*content_pairs(catalogue, split.warm_items, config.seed), *choices], query_words, history
+    )
+
+
+def content_pairs(catalogue: Catalogue, rows: Rows, seed: int, each: int = 8) -> list[Rows]:
     """Stand-ins for behaviour where there is none: items of one category follow each other.
 
     Each item is once in each of `each` pairs; where it has no category, or is alone in it, it follows itself,
@@ -200,13 +231,14 @@ def sequences_without_behaviour(catalogue: Catalogue, seed: int, each: int = 8) 
 
     Args:
         catalogue: the items.
+        rows: int64 [n], which of them take part.
         seed: decides who follows whom.
         each: pairs that start with an item.
     """
     rng = np.random.default_rng(seed)
     groups: dict[str, list[int]] = {}
-    for row, category in enumerate(catalogue.categories):
-        groups.setdefault(category or f"\0{row}", []).append(row)
+    for row in rows.tolist():
+        groups.setdefault(catalogue.categories[row] or f"\0{row}", []).append(row)
     pairs: list[Rows] = []
     for group in groups.values():
         for row in group:

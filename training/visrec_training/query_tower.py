@@ -115,9 +115,13 @@ class QueryTower(nn.Module):
 
     @torch.no_grad()
     def expect(self, regression: float, spectral: float, even_history: float) -> None:
-        """Start from how far a history moves logits in each part, and the size at which both count alike."""
-        self.balance.bias[REGRESSION] = math.log(LOGIT_SPREAD / regression)
-        self.balance.bias[SPECTRAL] = math.log(LOGIT_SPREAD / spectral)
+        """Start from how far a history moves logits in each part, and the size at which both count alike.
+
+        A part of spread 0 tells nothing, however much it counts.
+        """
+        for part, spread in ((REGRESSION, regression), (SPECTRAL, spectral)):
+            scale = math.log(LOGIT_SPREAD / spread) if spread else 0.0
+            self.balance.bias[part] = min(scale, MAX_LOG_SCALE)  # beyond it, training couldn't change it
         self.balance.bias[LONG] = -self.balance.weight[LONG, KNOWN] * math.log1p(even_history)
 
     def forward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,8 @@ from visrec_training.checkpoint import Checkpoint
 from visrec_training.collaborative import fit_places, learn_places
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
-from visrec_training.errors import CheckpointError
-from visrec_training.examples import AnyItem, Batch, NextItem, QueryWords, sequences_without_behaviour
+from visrec_training.errors import CheckpointError, DataError
+from visrec_training.examples import AnyItem, Batch, QueryWords, follows, make_examples
 from visrec_training.fingerprint import fingerprint
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
@@ -66,7 +67,12 @@ class Trainer:
             config: how to train.
             out: folder for `last.pt`, `best.pt` and TensorBoard's files.
             device: where to train.
+
+        Raises:
+            DataError: all items are cold.
         """
+        if not len(prepared.split.warm_items):
+            raise DataError("every item is cold in the column split: nothing is left to learn from")
         torch.manual_seed(config.seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # nothing here reads memory that was not written
@@ -82,27 +88,22 @@ class Trainer:
         )
         self.summary = summarize(prepared, [longest] if cut else [])
         self.query_words = QueryWords(catalogue, self.vocabulary, model_config.words)
-        self.has_behaviour = any(len(sequence) >= 2 for sequence in split.train)
-        sequences = split.train if self.has_behaviour else sequences_without_behaviour(catalogue, config.seed)
-        kind = NextItem if config.predict == "next" else AnyItem
-        self.examples = kind(sequences, self.query_words, model_config.history)
-        # what nobody met is no negative: it is neither held against an item nor taught to its id part
-        met = np.zeros(len(catalogue), dtype=bool)
-        met[np.concatenate(sequences)] = True
-        self.met = torch.from_numpy(met).to(device)
-        self.has_id = self.met & self.has_behaviour
+        self.examples = make_examples(split, catalogue, self.query_words, model_config.history, config)
+        self.has_id = torch.from_numpy(split.candidates).to(device)
+        # what nobody met is no negative, unless all that is learned from is content
+        self.negatives = self.has_id if follows(split.train) else torch.from_numpy(~split.is_cold).to(device)
         self.fingerprint = fingerprint(prepared.dataset, prepared.regions, split)
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
         self._fit_attention()
         self.reduced = reduce_regions(self.model.attention.reduce, prepared.regions, device)
         self.learned = None
-        if self.has_behaviour:
+        if split.candidates.any():
             tower = self.model.item_tower
-            self.learned = learn_places(sequences, tower.words, self.tokens, model_config, config)
+            self.learned = learn_places(split.train, tower.words, self.tokens, model_config, config)
             self.model.query_tower.expect(*self.learned.spreads, config.even_history)
         self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
         self.optimizer, self.schedule = self._optimizer()
-        self.validation = Validation(split, catalogue, has_behaviour=self.has_behaviour, seed=config.seed + 1)
+        self.validation = Validation(split, catalogue, config.seed + 1)
         self.progress = Progress()
 
     def resume(self, path: Path) -> None:
@@ -131,31 +132,54 @@ class Trainer:
             self._encode_again()
 
     def run(self) -> Progress:
-        """Train until the last epoch, or until validation stops getting better."""
+        """Train until the last epoch, or until validation stops getting better.
+
+        Where there is nothing to validate on, the training loss takes its place.
+
+        Raises:
+            DataError: the loss is no number any more.
+        """
+        for line in self._shortcomings():
+            print(f"visrec: warning: {line}", file=sys.stderr)
         with SummaryWriter(str(self.out / "tensorboard")) as board:
             self._look(new_gists=True)
-            if not self.progress.epoch and self.has_behaviour:
-                self.progress.best = self._score(-math.inf)
+            if not self.progress.epoch and self.learned:
+                score = self._score()
+                self.progress.best = -math.inf if score is None else score
                 self._checkpoint(figures_only=True).save(self.out / "best.pt")
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 loss = self._epoch()
                 self._look(new_gists=bool(self.finetuned))
-                score = self._score(-loss)
+                score = self._score()
                 self.progress.epoch += 1
-                self.progress.history.append({"loss": loss, "ndcg@10": score})
+                figures = {"loss": loss} if score is None else {"loss": loss, "ndcg@10": score}
+                self.progress.history.append(figures)
                 board.add_scalar("loss", loss, self.progress.epoch)
-                board.add_scalar("valid/ndcg@10", score, self.progress.epoch)
-                if score > self.progress.best:
-                    self.progress.best, self.progress.best_epoch = score, self.progress.epoch
+                if score is not None:
+                    board.add_scalar("valid/ndcg@10", score, self.progress.epoch)
+                better = -loss if score is None else score
+                if better > self.progress.best:
+                    self.progress.best, self.progress.best_epoch = better, self.progress.epoch
                     self._checkpoint(figures_only=True).save(self.out / "best.pt")
                 self._checkpoint(figures_only=False).save(self.out / "last.pt")
         return self.progress
 
-    def _score(self, otherwise: float) -> float:
-        """Validation NDCG@10, or `otherwise` where there is nothing to ask."""
+    def _shortcomings(self) -> list[str]:
+        """What the data is too small for, and what is done instead: a line each."""
+        lines = []
+        if self.prepared.dataset.interactions is not None and not follows(self.prepared.split.train):
+            lines.append(
+                "nobody liked two or more of the items that are not held out: what is like what is learned"
+                " from pictures, words and categories, and interactions say what is popular"
+            )
+        if self.validation.lacking:
+            lines.append(f"nothing to validate on: {self.validation.lacking}; training stops by its own loss")
+        return lines
+
+    def _score(self) -> float | None:
+        """Validation NDCG@10; None where there is nothing to ask."""
         scorer = FusionScorer(self.model.query_tower, self.items, self.model.config.top_k).eval()
-        score = self.validation.score(scorer, self.aspects, self.maps)
-        return otherwise if score is None else score
+        return self.validation.score(scorer, self.aspects, self.maps)
 
     def _is_stale(self) -> bool:
         return self.progress.epoch - self.progress.best_epoch >= self.config.patience
@@ -213,7 +237,13 @@ class Trainer:
                 progress.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", refresh=False)
         if self.finetuned:
             self._encode_again()
-        return float(np.mean(losses))
+        mean = float(np.mean(losses))
+        if not math.isfinite(mean):
+            raise DataError(
+                f"the training loss is {mean} in epoch {epoch + 1}: training can't go on; try a lower"
+                " --learning-rate"
+            )
+        return mean
 
     @torch.no_grad()
     def _look(self, *, new_gists: bool) -> None:
@@ -249,8 +279,8 @@ class Trainer:
             )
         # outside autocast: half precision can't tell the best items apart
         logits = query.float() @ items.vectors.float().T
-        logits = logits.masked_fill(~self.met, -1e9)
-        if self.config.predict == "any":  # what is told already is no wrong answer
+        logits = logits.masked_fill(~self.negatives, -1e9)
+        if isinstance(self.examples, AnyItem):  # what is told already is no wrong answer
             told = torch.cat([batch.history, batch.pictures.unsqueeze(1)], dim=1)
             known = torch.zeros_like(logits).scatter_add(1, told.clamp_min(0), (told >= 0).float())
             logits = logits.masked_fill(known > 0, -1e9)

@@ -6,11 +6,11 @@ import numpy as np
 from torch import Tensor
 
 from visrec_training.data import Catalogue
-from visrec_training.examples import sequences_without_behaviour
+from visrec_training.examples import content_pairs, follows
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.metrics import ranking_metrics
 from visrec_training.retrieval import Modalities, rank_catalogue
-from visrec_training.split import NOTHING, Queries, Section, Split
+from visrec_training.split import MIN_SEQUENCE, NOTHING, Queries, Section, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
 BOTH = Modalities(picture=True, history=True)
@@ -19,13 +19,17 @@ BOTH = Modalities(picture=True, history=True)
 class Validation:
     """Questions that training doesn't learn from, and what is sent with them."""
 
-    def __init__(self, split: Split, catalogue: Catalogue, *, has_behaviour: bool, seed: int) -> None:
+    def __init__(self, split: Split, catalogue: Catalogue, seed: int) -> None:
         """Take the split's validation queries; without behaviour, each picture asks for its category."""
-        if has_behaviour:
+        if len(split.valid) or follows(split.train):
             self.section = split.validation
             self.sent = (HISTORY,) if split.is_fixed else (HISTORY, PICTURE, BOTH)
+            reason = nothing_held_out(split, "valid")
         else:
-            self.section, self.sent = _same_category(catalogue, seed), (PICTURE,)
+            self.section, self.sent = _same_category(split, catalogue, seed), (PICTURE,)
+            reason = "no two items that are learned from share a category"
+        self.lacking = None if len(self.section.queries) else reason
+        """Why there is nothing to ask; None where there is something."""
 
     def score(self, scorer: FusionScorer, aspects: Tensor, maps: Tensor) -> float | None:
         """Mean NDCG@10 over what is sent; None where there is nothing to ask.
@@ -43,8 +47,18 @@ class Validation:
         return float(np.mean([ranking_metrics(each.rows, queries.targets)["ndcg@10"] for each in rankings]))
 
 
-def _same_category(catalogue: Catalogue, seed: int) -> Section:
-    pairs = sequences_without_behaviour(catalogue, seed, each=1)
+def nothing_held_out(split: Split, part: str) -> str:
+    """Why there are no queries of people in a part of the split, `valid` or `test`."""
+    if split.is_fixed:
+        return (
+            f"nobody liked, in an interaction whose split is {part}, an item that was new to them and that"
+            " somebody liked in train"
+        )
+    return f"nobody liked {MIN_SEQUENCE} or more of the items that are not held out"
+
+
+def _same_category(split: Split, catalogue: Catalogue, seed: int) -> Section:
+    pairs = content_pairs(catalogue, split.warm_items, seed, each=1)
     kept = [pair for pair in pairs if pair[0] != pair[1]]
     viewed, targets = np.asarray(kept, dtype=np.int64).reshape(-1, 2).T
     queries = Queries(
