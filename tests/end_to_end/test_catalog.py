@@ -63,6 +63,7 @@ def new_folder(tmp_path_factory, small_shop, checkpoint, cold):
     titles = {read_items(small_shop)[checkpoint.item_ids[row]].title for row in (cold, cold + 1)}
     lacked = [sticker for sticker in stickers() if sticker.title not in has][3::150]
     write_catalogue(folder, [*lacked, *(sticker for sticker in stickers() if sticker.title in titles)])
+    (folder / "interactions.csv").write_text("visitor,sku,when\na,b,yesterday\n")  # not looked at
     return folder
 
 

@@ -108,9 +108,7 @@ def test_other_tables_are_named(folder):
     (folder / "interactions_old.parquet").touch()
     (folder / "README.txt").write_text("our shop")
     (warning,) = read_dataset(folder).warnings
-    assert warning == (
-        "not read: interactions_old.parquet, stores.csv (only the tables items and interactions are)"
-    )
+    assert warning == ("not read: interactions_old.parquet, stores.csv (only items and interactions)")
 
 
 @pytest.mark.parametrize(

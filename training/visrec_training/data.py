@@ -141,14 +141,15 @@ def read_dataset(
     """
     if not folder.is_dir():
         raise DataError(f"no data folder at {folder}: give a folder that holds items.parquet or items.csv")
-    tables, unread = find_tables(folder)
+    names = ("items", "interactions") if with_interactions else ("items",)
+    tables, unread = find_tables(folder, names)
     if "items" not in tables:
         raise DataError(f"{folder} holds neither items.parquet nor items.csv, nor items in another form")
     items = read_table(tables["items"], *ITEM_COLUMNS)
     catalogue, item_rows, warnings = _catalogue(items, folder)
     item_rows.check("items", limits.items)
     if unread:
-        warnings.append(f"not read: {', '.join(unread)} (only the tables items and interactions are)")
+        warnings.append(f"not read: {', '.join(unread)} (only {' and '.join(names)})")
     warnings += _told(items, item_rows, "items")
     bare = Dataset(catalogue, None, item_rows, warnings=tuple(warnings), limits=limits)
     if not with_interactions:

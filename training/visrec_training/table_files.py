@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -49,11 +49,13 @@ class TableFiles:
         return {name: None if value == _HIVE_NULL else unquote(value) for name, value in pairs}
 
 
-def find_tables(folder: Path) -> tuple[Mapping[str, TableFiles], tuple[str, ...]]:
-    """Find the tables `items` and `interactions` of a data folder.
+def find_tables(
+    folder: Path, names: Sequence[str] = NAMES
+) -> tuple[Mapping[str, TableFiles], tuple[str, ...]]:
+    """Find tables of a data folder by their names.
 
     Returns:
-        The tables that are there, and the names of other tables, which nobody reads.
+        Those of `names` that are there, and the names of other tables, which nobody reads.
 
     Raises:
         DataError: a table is there twice or in a form that can't be read, or is missing where another has
@@ -63,7 +65,7 @@ def find_tables(folder: Path) -> tuple[Mapping[str, TableFiles], tuple[str, ...]
     candidates = [path for path in entries if is_table(path)]
     others = [path for path in entries if path not in candidates and _is_other_table(path)]
     found: dict[str, TableFiles] = {}
-    for name in NAMES:
+    for name in names:
         named = [path for path in candidates if _stem(path) == name]
         if len(named) > 1:
             raise DataError(
@@ -75,7 +77,7 @@ def find_tables(folder: Path) -> tuple[Mapping[str, TableFiles], tuple[str, ...]
         elif unreadable:
             raise DataError(f"{unreadable[0]} can't be read: write the {name} as Parquet or CSV")
     unread = [path for path in (*candidates, *others) if _stem(path) not in found or path in others]
-    for name in NAMES:
+    for name in names:
         near = [path for path in unread if _is_near(_stem(path), name)]
         if name not in found and near:
             raise DataError(
