@@ -93,7 +93,10 @@ def to_int8(
     _, calibration = _load(dataset, order[:count], size)
     rows, pictures = _load(dataset, order[count : count + MEASURED], size)
     if not len(calibration) or not len(pictures):
-        raise ExportRefused("INT8 needs two pictures or more: some to calibrate on, others to measure on")
+        raise ExportRefused(
+            "INT8 needs two pictures or more, some to calibrate on and others to measure on: export without"
+            " --precision int8"
+        )
     answers = Answers(checkpoint, built)
     float_encoder, encoder = built / "encoder" / "model.onnx", built / "int8.onnx"
     expected = answers.rank(answers.see(float_encoder, calibration))

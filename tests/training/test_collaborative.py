@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from visrec_training.attention import GIST
 from visrec_training.collaborative import ease, factorise, fit_places, learn_places
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.item_tower import ItemTower, PictureVector, WordBag
+from visrec_training.query_tower import QueryTower
 
 MODEL = ModelConfig(dim=8, aspect_dim=4, aspects=2, regression_dim=3, spectral_dim=2)
 TRAIN = TrainConfig(similarity_ridge=1.0, new_item_spread=0.0)
@@ -100,3 +103,50 @@ def test_new_items_are_placed_as_far_apart_as_known_ones_where_asked(shop):
     known = (learned.places.float() - mean)[:, :width].norm()
     assert (bold - mean)[:, :width].norm() == pytest.approx(known.item(), rel=1e-3)
     assert (timid - mean)[:, :width].norm() < known
+
+
+ROWS = st.lists(st.integers(0, 4), unique=True, max_size=5)
+WORDS_OF_ITEMS = st.lists(st.sampled_from([(0, 0), (1, 0), (1, 2)]), min_size=5, max_size=5)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    people=st.lists(ROWS, min_size=1, max_size=4).filter(any),
+    times=st.sampled_from([1, 1000]),
+    words=WORDS_OF_ITEMS,
+    looks=st.lists(st.integers(0, 1), min_size=5, max_size=5),
+    noise=st.sampled_from([0, 1e-7, 1e-4]),
+)
+def test_any_people_however_few_or_alike_place_items_at_a_finite_distance(people, times, words, looks, noise):
+    """Small differences are either real or rounding: none is divided by until it says everything."""
+    picture, bag = PictureVector(MODEL), WordBag(MODEL, torch.ones(3))
+    tower, queries = ItemTower(MODEL, 5, picture, bag), QueryTower(MODEL, picture, bag)
+    sequences = [np.asarray(rows, dtype=np.int64) for rows in people] * times
+    tokens = torch.tensor(words)
+    aspects = torch.ones(5, 2, 4) * torch.tensor(looks).view(-1, 1, 1)
+    aspects += noise * torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0))
+    learned = learn_places(sequences, bag, tokens, MODEL, TRAIN)
+    queries.expect(*learned.spreads, TRAIN.even_history)
+    unseen = fit_places(tower, learned, aspects, TRAIN)
+    with torch.no_grad():
+        placed = tower.places(aspects, tokens, torch.ones(5, dtype=torch.bool))
+    for values in (unseen, placed, queries.balance.bias):
+        assert torch.isfinite(values).all() and values.abs().max() < 100
+    assert torch.allclose(placed[learned.rows], learned.places.float(), atol=1e-3)
+
+
+def test_people_who_all_chose_the_same_tell_no_item_from_another():
+    bag = WordBag(MODEL, torch.ones(WORDS + 1))
+    nothing = torch.zeros(3, 1, dtype=torch.int64)
+    learned = learn_places([np.arange(3)] * 7, bag, nothing, MODEL, TRAIN)
+    assert learned.spreads == (0, 0)
+    assert learned.places.abs().max() == 0
+
+
+def test_people_who_chose_one_thing_each_say_how_popular_it_is():
+    bag = WordBag(MODEL, torch.ones(WORDS + 1))
+    nothing = torch.zeros(3, 1, dtype=torch.int64)
+    chosen = [np.asarray([row]) for row in (0, 1, 1, 2, 2, 2, 2)]
+    learned = learn_places(chosen, bag, nothing, MODEL, TRAIN)
+    assert learned.spreads == (0, 0), "nothing follows anything"
+    assert (learned.places[:, -1].diff() > 0.3).all()

@@ -154,6 +154,49 @@ def test_training_leaves_the_gist_as_it_was_fitted(fitted):
     assert not any(parameter.requires_grad for parameter in attention.gist.parameters())
 
 
+SMALL = ModelConfig(region_dim=32, aspect_dim=16)
+
+
+def fit(regions):
+    attention = Attention(SMALL, regions.shape[-1])
+    attention.fit(regions)
+    return attention
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 3])
+def test_fewer_pictures_than_directions_leave_the_others_out(pictures):
+    """What the sample doesn't show is not made up from rounding: the least noise would turn the answer."""
+    generator = torch.Generator().manual_seed(0)
+    regions = torch.randn(pictures, 49, 64, generator=generator) * torch.arange(64)  # one feature is dead
+    attention = fit(regions)
+    assert attention.gist.weight.abs().amax(1).gt(0).sum() == pictures - 1
+    with torch.inference_mode():
+        aspects, maps = attention(regions)
+        again, _ = attention(regions + 1e-5 * torch.randn(regions.shape, generator=generator))
+    assert torch.isfinite(aspects).all() and torch.isfinite(maps).all()
+    assert torch.allclose(aspects, again, atol=1e-3)
+
+
+@pytest.mark.parametrize("noise", [0, 1e-7, 1e-4])
+def test_pictures_that_differ_by_no_more_than_rounding_are_one_picture(noise):
+    generator = torch.Generator().manual_seed(0)
+    one = 1 + torch.rand(1, 49, 64, generator=generator)
+    regions = one + noise * torch.randn(20, 49, 64, generator=generator)
+    attention = fit(regions)
+    with torch.inference_mode():
+        aspects, _ = attention(regions)
+    assert aspects[:, GIST].abs().max() == 0, "none of them is different from the average"
+    assert torch.allclose(aspects, aspects[:1].expand_as(aspects), atol=0.02)
+
+
+def test_regions_all_alike_have_nothing_to_attend_to():
+    attention = fit(torch.ones(3, 49, 64))
+    with torch.inference_mode():
+        aspects, maps = attention(torch.ones(3, 49, 64))
+    assert torch.isfinite(aspects).all()
+    assert torch.allclose(maps, torch.full_like(maps, 1 / 49))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

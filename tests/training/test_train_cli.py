@@ -71,20 +71,30 @@ def test_going_on_with_other_interactions_is_refused(run, small_shop, cache, vis
     assert "other data" in capsys.readouterr().err
 
 
-def test_people_who_did_one_thing_each_are_as_good_as_none(small_shop, cache, visrec, tmp_path):
-    """Nothing follows anything: the model learns from content, and evaluation says what it can."""
+def test_people_who_did_one_thing_each_teach_what_is_popular(small_shop, cache, visrec, tmp_path, capsys):
+    """Nothing follows anything: the rest is learned from content, and evaluation says what it can."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     shop = shutil.copytree(small_shop, tmp_path / "shop")
     ids = pq.read_table(shop / "items.parquet")["item_id"].to_pylist()
-    once = {"user_id": ids, "item_id": ids, "timestamp": list(range(len(ids)))}
+    chosen = [*ids, *ids[:30] * 5]
+    people = [f"person {number}" for number in range(len(chosen))]
+    once = {"user_id": people, "item_id": chosen, "timestamp": list(range(len(chosen)))}
     pq.write_table(pa.table(once), shop / "interactions.parquet")
     words = ("--data", shop, "--cache", cache)
-    assert visrec("train", *words, "--out", tmp_path, "--epochs", 1) == 0
+    assert visrec("train", *words, "--out", tmp_path, "--epochs", 2) == 0
+    assert "interactions say what is popular" in capsys.readouterr().err
+    checkpoint = Checkpoint.load(tmp_path / "best.pt")
+    learned = checkpoint.items.vectors[:, -1]
+    held_out = checkpoint.state["item_tower.id.weight"].abs().amax(1) == 0
+    popular, others = learned[:30][~held_out[:30]], learned[30:][~held_out[30:]]
+    assert popular.min() > others.max()
     figures = tmp_path / "evaluation.json"
     assert visrec("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", figures) == 0
-    assert "warm" not in json.loads(figures.read_text())
+    report = json.loads(figures.read_text())
+    assert "warm" not in report
+    assert "warm, because nobody liked 4 or more" in report["not measured"][0]
 
 
 def test_a_handful_of_pictures_without_categories_is_enough(small_shop, cache, visrec, tmp_path):

@@ -93,7 +93,7 @@ def rank_catalogue(
 def rank_scores(scores: npt.NDArray[np.floating[Any]], section: Section) -> Rows:
     """The best 20 items for each query of a section, int64 [n, 20], by scores of any origin, [n, N]."""
     blocks = [
-        best_items(torch.from_numpy(np.ascontiguousarray(scores[start : start + BATCH])), section, start)
+        best_items(torch.from_numpy(np.array(scores[start : start + BATCH])), section, start)
         for start in range(0, len(scores), BATCH)
     ]
     return torch.cat(blocks).numpy() if blocks else np.zeros((0, DEPTH), dtype=np.int64)
