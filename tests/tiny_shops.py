@@ -22,7 +22,7 @@ def write_shop(
 
     Args:
         folder: made.
-        items: how many there are: i0, i1, ….
+        items: how many there are: i00, i01, …, so that their order is that of the catalogue.
         done: numbers of user and item, oldest first; None for no table of interactions.
         pictures: `differ`, are `alike`, or are `one` file.
         words: whether items have titles.
@@ -41,7 +41,7 @@ def write_shop(
             pixels = noise if pictures == "differ" else np.full_like(noise, 200)
             Image.fromarray(pixels).save(folder / name)
             title = f"thing number{item}" if words else ""
-            table.writerow([f"i{item}", name, title, categories[item % len(categories)]])
+            table.writerow([f"i{item:02d}", name, title, categories[item % len(categories)]])
     if done is not None:
         columns = {"liked": [liked] if liked is not None else [], "split": list(split)}
         given = {name: values for name, values in columns.items() if values}
@@ -50,7 +50,12 @@ def write_shop(
             table.writerow(["user_id", "item_id", "timestamp", *given])
             for time, (user, item) in enumerate(done):
                 table.writerow(
-                    [f"u{user}", f"i{item}", time, *(values[time % len(values)] for values in given.values())]
+                    [
+                        f"u{user}",
+                        f"i{item:02d}",
+                        time,
+                        *(values[time % len(values)] for values in given.values()),
+                    ]
                 )
     return folder
 

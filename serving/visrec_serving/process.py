@@ -100,11 +100,15 @@ def reap_orphans() -> None:
 
 
 def children(pid: int) -> set[int]:
-    """Process ids of a process's children, those that ended and were not waited for among them."""
+    """Process ids of a process's children, those that ended and were not waited for among them.
+
+    They are found by their parent: the lists of a parent's threads miss a child whose thread has just ended.
+    """
     found: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            found.update(map(int, task.read_text().split()))
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if int(entry.read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                found.add(int(entry.parent.name))
     return found
 
 

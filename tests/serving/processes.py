@@ -1,17 +1,7 @@
 """What tests look up about processes."""
 
-import contextlib
 import time
 from pathlib import Path
-
-
-def children(pid):
-    """Process ids of a process's children."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            found += map(int, task.read_text().split())
-    return found
 
 
 def gone(pid):

@@ -12,11 +12,11 @@ import pytest
 from dummy_graphs import add, publish
 from dummy_releases import release
 from health import survives_a_killed_stub, wait
-from processes import children, gone
+from processes import gone
 
 from visrec_serving import ServerFailed
 from visrec_serving.model_control import Access, ModelControl
-from visrec_serving.process import children as all_children
+from visrec_serving.process import children
 
 ODD = 'it\'s; "$HOME" `id` * \n \u9752'
 
@@ -168,7 +168,7 @@ def test_process_1_leaves_no_zombies(serve, health):
         (triton,) = (pid for pid, command in commands.items() if b"bin/tritonserver" in command)
         os.kill(triton, signal.SIGKILL)
         wait(lambda count=count: health.metric("visrec_restarts_total") == count)
-    wait(lambda: len(all_children(first)) == 1)
+    wait(lambda: len(children(first)) == 1)
 
 
 @namespaces

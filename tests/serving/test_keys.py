@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
-from processes import children
 from tritonclient.utils import InferenceServerException
 
 from visrec_client.errors import VisrecError
 from visrec_serving import hiding
 from visrec_serving.keys import Keys
+from visrec_serving.process import children
 
 API_KEY = "an-api-key-for-tests"
 HEADER = "triton-grpc-protocol-visrec-"

@@ -8,7 +8,9 @@ import time
 
 import numpy as np
 import tritonclient.grpc as grpcclient
-from processes import children, gone
+from processes import gone
+
+from visrec_serving.process import children
 
 
 def grpc_url(line):

@@ -5,9 +5,9 @@ import os
 import numpy as np
 from benchmarks.faults.servers import use
 from dummy_graphs import ITEMS
-from processes import children
 
 from visrec_client import Recommendation, Recommender, Request
+from visrec_serving.process import children
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
 REQUESTS = [Request(PICTURE if n % 2 else None, history=ITEMS[n : n + 5]) for n in range(100)]

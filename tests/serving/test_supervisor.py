@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from dummy_releases import release, requests
-from processes import children, gone
+from processes import gone
 
 from visrec_serving import Server, ServerConfig, ServerFailed, stubs
+from visrec_serving.process import children
 from visrec_serving.supervisor import Supervisor, SupervisorConfig
 
 OBSERVABILITY = Path(__file__).parents[2] / "serving" / "visrec_serving" / "observability"

@@ -86,8 +86,9 @@ def test_people_who_did_one_thing_each_teach_what_is_popular(small_shop, cache, 
     assert visrec("train", *words, "--out", tmp_path, "--epochs", 2) == 0
     assert "interactions say what is popular" in capsys.readouterr().err
     checkpoint = Checkpoint.load(tmp_path / "best.pt")
-    learned = checkpoint.items.vectors[:, -1]
-    held_out = checkpoint.state["item_tower.id.weight"].abs().amax(1) == 0
+    rows = [checkpoint.item_ids.index(item_id) for item_id in ids]
+    learned = checkpoint.items.vectors[rows, -1]
+    held_out = checkpoint.state["item_tower.id.weight"][rows].abs().amax(1) == 0
     popular, others = learned[:30][~held_out[:30]], learned[30:][~held_out[30:]]
     assert popular.min() > others.max()
     figures = tmp_path / "evaluation.json"
