@@ -39,12 +39,22 @@ def write_graphs(checkpoint: Checkpoint, model: Model, release: int, folder: Pat
     Raises:
         ExportRefused: a graph can't be made, or the ONNX checker finds fault with it.
     """
-    config = checkpoint.model_config
-    image = torch.zeros(EXAMPLES, config.picture_size, config.picture_size, 3, dtype=torch.uint8)
-    regions = torch.zeros(EXAMPLES, REGIONS, model.encoder.dim)
-    _save(_trace(model.encoder, (image,), ["IMAGE"], ["REGIONS"]), folder / "encoder")
-    _save(_trace(model.attention, (regions,), ["REGIONS"], ["ASPECTS", "MAPS"]), folder / "attention")
+    write_encoder(model, folder)
+    write_attention(model, folder)
     write_scorer(checkpoint, model, release, folder)
+
+
+def write_encoder(model: Model, folder: Path) -> None:
+    """Write `encoder/model.onnx` alone; arguments and errors as for `write_graphs`."""
+    size = model.config.picture_size
+    image = torch.zeros(EXAMPLES, size, size, 3, dtype=torch.uint8)
+    _save(_trace(model.encoder, (image,), ["IMAGE"], ["REGIONS"]), folder / "encoder")
+
+
+def write_attention(model: Model, folder: Path) -> None:
+    """Write `attention/model.onnx` alone; arguments and errors as for `write_graphs`."""
+    regions = torch.zeros(EXAMPLES, REGIONS, model.encoder.dim)
+    _save(_trace(model.attention, (regions,), ["REGIONS"], ["ASPECTS", "MAPS"]), folder / "attention")
 
 
 def write_scorer(checkpoint: Checkpoint, model: Model, release: int, folder: Path) -> None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from visrec_training.fingerprint import fingerprint
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
+from visrec_training.optimizer import make_optimizer
 from visrec_training.prepare import Prepared, reduce_regions, summarize
 from visrec_training.query_tower import History
 from visrec_training.regions import load_pictures
@@ -102,7 +102,8 @@ class Trainer:
             self.learned = learn_places(split.train, tower.words, self.tokens, model_config, config)
             self.model.query_tower.expect(*self.learned.spreads, config.even_history)
         self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
-        self.optimizer, self.schedule = self._optimizer()
+        steps = config.epochs * math.ceil(len(self.examples) / config.batch)
+        self.optimizer, self.schedule = make_optimizer(self.model, self.finetuned, config, steps)
         self.validation = Validation(split, catalogue, config.seed + 1)
         self.progress = Progress()
 
@@ -189,30 +190,6 @@ class Trainer:
         warm = self.prepared.split.warm_items
         chosen = np.sort(rng.choice(warm, size=min(FIT_PICTURES, len(warm)), replace=False))
         self.model.attention.fit(torch.from_numpy(self.prepared.regions.values[chosen]).to(self.device))
-
-    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        config = self.config
-        backbone = {id(parameter) for parameter in self.finetuned}
-        trained = [p for p in self.model.parameters() if p.requires_grad and id(p) not in backbone]
-        # logarithms, which have far to go
-        balance = [*self.model.query_tower.balance.parameters(), self.model.item_tower.unmet]
-        far = {id(parameter) for parameter in balance}
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if id(p) not in far], "lr": config.learning_rate},
-            {"params": balance, "lr": 5 * config.learning_rate},
-        ]
-        if self.finetuned:  # pretrained weights are moved gently
-            groups.append({"params": self.finetuned, "lr": config.learning_rate / 20})
-        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-        steps = config.epochs * math.ceil(len(self.examples) / config.batch)
-        warmup = max(1, round(config.warmup * steps))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
     def _epoch(self) -> float:
         epoch = self.progress.epoch
