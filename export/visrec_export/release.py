@@ -25,12 +25,14 @@ from visrec_export.repository import Shapes, check_shapes, ensure_configs, next_
 from visrec_serving.canary_requests import CanaryRequests
 from visrec_serving.lock import locked
 from visrec_serving.releases import file_digest
+from visrec_training.account import offenders
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import GRID, REGIONS
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.errors import CheckpointError
 from visrec_training.files import write_text
 from visrec_training.model import Model
+from visrec_training.prepare import warn
 from visrec_training.regions import load_pictures
 
 
@@ -82,6 +84,8 @@ def export_release(
     )
     if len(broken) == len(sample):
         raise CheckpointError(f"no picture to compare on: {next(iter(broken.values()))}")
+    if broken:
+        warn([f"{offenders('pictures can not be read', list(broken.values()))}: compared as black ones"])
     texts = [token_tensor(catalogue.titles[row], checkpoint.model_config.words) for row in sample]
     ensure_configs(repository)
     shapes = release_shapes(checkpoint, model)

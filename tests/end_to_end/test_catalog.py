@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -111,7 +112,11 @@ def test_items_come_and_go(
     assert first not in found(recommender, image=new[first].picture, k=100)
     assert second in found(recommender, image=new[second].picture, k=100), "changes build on what is served"
     assert visrec("status", "--repository", repository, "--url", shop_server.grpc_url) == 0
-    assert f"{len(new) - 2} items added and 1 removed since training" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{len(new) - 2} items added and 1 removed since training" in said
+    assert re.search(
+        r"trained on items (\d+) of \1 rows; interactions [\d,]+ of [\d,]+ rows; 400 users", said
+    )
 
 
 def test_what_can_not_be_done_changes_nothing(shop_server, catalog, checkpoint, tmp_path, capsys):

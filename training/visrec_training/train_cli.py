@@ -20,7 +20,7 @@ from visrec_training.encoder import PRETRAINED, Encoder
 from visrec_training.errors import DataError
 from visrec_training.preflight import check_folders, check_memory
 from visrec_training.prepare import prepare, read, warn
-from visrec_training.train import Trainer
+from visrec_training.train import Progress, Trainer
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,14 +150,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"\nstopped: {done if last.is_file() else 'no epoch was finished'}")
         return 130
     print(
-        f"best {_score(progress.best)} in epoch {progress.best_epoch} of {progress.epoch}:"
-        f" {args.out / 'best.pt'}"
+        f"best {_score(progress)} in epoch {progress.best_epoch} of {progress.epoch}: {args.out / 'best.pt'}"
     )
     return 0
 
 
-def _score(best: float) -> str:
-    return f"validation NDCG@10 {best:.4f}" if best >= 0 else f"training loss {-best:.4f}"
+def _score(progress: Progress) -> str:
+    by_loss = progress.history and "ndcg@10" not in progress.history[-1]
+    return f"training loss {-progress.best:.4f}" if by_loss else f"validation NDCG@10 {progress.best:.4f}"
 
 
 def _flag(name: str) -> str:
