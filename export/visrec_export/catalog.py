@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,7 +35,9 @@ from visrec_training.account import offenders
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.model import Model
+from visrec_training.prepare import warn
 from visrec_training.regions import load_pictures
+from visrec_training.vocabulary import cut_texts
 
 BATCH = 16
 CHECKED = 32
@@ -81,13 +82,12 @@ def add(
             line = f"{offenders('items that the catalogue has already', there)}: left as they are"
             if not len(new):
                 raise RepositoryError(f"nothing to add; {line}")
-            _warn(line)
+            warn([line])
         added = Dataset(new, None, limits=dataset.limits)
         aspects, whole = _embed(added, control, checkpoint.model_config.picture_size)
         texts, most = [whole.fields(row) for row in range(len(whole))], checkpoint.model_config.item_words
         tokens, cut = checkpoint.vocabulary.encode(texts, most)
-        if cut:
-            _warn(f"{cut:,} items have more than {most} tokens of text: the rest is not used")
+        warn(cut_texts(cut, most))
         with torch.inference_mode():
             items = model.item_tower.new_items(torch.from_numpy(aspects), torch.from_numpy(tokens))
         say(f"{len(whole):,} items are new")
@@ -134,8 +134,7 @@ def _embed(dataset: Dataset, control: ModelControl, size: int) -> tuple[npt.NDAr
             aspects.append(control.ask("embedder", {"IMAGE": pictures})["ASPECTS"])
             progress.update(len(pictures))
     whole = dataset.without_broken(broken)
-    for line in whole.warnings:
-        _warn(line)
+    warn(whole.warnings)
     kept = [row for row in range(len(catalogue)) if row not in broken]
     return np.concatenate(aspects)[kept], whole.catalogue
 
@@ -189,7 +188,7 @@ def _link(base: releases.Release, built: Path) -> None:
                 shutil.copyfile(file, new)
                 copied, cause = copied + new.stat().st_size, error.strerror or str(error)
     if copied:
-        _warn(f"copied {copied / 1e6:,.0f} MB that can't be linked in {base.repository}: {cause.lower()}")
+        warn([f"copied {copied / 1e6:,.0f} MB that can't be linked in {base.repository}: {cause.lower()}"])
 
 
 def _prove(
@@ -209,7 +208,3 @@ def _changes(stock: Stock, checkpoint: Checkpoint, base: int) -> dict[str, int]:
     """What the report tells of the catalogue: all that changed since training, and since which release."""
     trained, now = set(checkpoint.item_ids), set(stock.item_ids)
     return {"after release": base, "added": len(now - trained), "removed": len(trained - now)}
-
-
-def _warn(line: str) -> None:
-    print(f"visrec: warning: {line}", file=sys.stderr)

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     access, checkpoint = read_access(args), Checkpoint.load(args.checkpoint)
     if args.change == "add":
         dataset = read_source(args, with_interactions=False)
+        print("\n".join(dataset.account()))
         warn(dataset.warnings)
         change = partial(catalog.add, checkpoint, dataset)
     else:

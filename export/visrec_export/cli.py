@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     bounds = Bounds(max_ndcg_drop=args.max_ndcg_drop, min_overlap=args.min_overlap)
     checkpoint = Checkpoint.load(args.checkpoint)
     dataset = read_source(args)
+    print("\n".join(dataset.account()))
     warn(dataset.warnings)
     print(f"exporting {args.checkpoint} ({len(checkpoint.item_ids):,} items)")
     release = export_release(

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate."""
     checkpoint = Checkpoint.load(args.checkpoint)
     dataset = read_source(args)
+    print("\n".join(dataset.account()))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = checkpoint.model()
     prepared = prepare(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +26,11 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.optimizer import make_optimizer
-from visrec_training.prepare import Prepared, reduce_regions, summarize
+from visrec_training.prepare import Prepared, reduce_regions, summarize, warn
 from visrec_training.query_tower import History
 from visrec_training.regions import load_pictures
 from visrec_training.validation import Validation
-from visrec_training.vocabulary import Vocabulary
+from visrec_training.vocabulary import Vocabulary, cut_texts
 
 FIT_PICTURES = 2_000  # more tell no more about the attention's fitted parts
 
@@ -83,14 +82,11 @@ class Trainer:
         texts = [catalogue.fields(row) for row in range(len(catalogue))]
         tokens, cut = self.vocabulary.encode(texts, model_config.item_words)
         self.tokens = torch.from_numpy(tokens).to(device)
-        longest = (
-            f"{cut:,} items have more than {model_config.item_words} tokens of text: the rest is not used"
-        )
-        self.summary = summarize(prepared, [longest] if cut else [])
+        self.summary = summarize(prepared, cut_texts(cut, model_config.item_words))
         self.query_words = QueryWords(catalogue, self.vocabulary, model_config.words)
         self.examples = make_examples(split, catalogue, self.query_words, model_config.history, config)
         self.has_id = torch.from_numpy(split.candidates).to(device)
-        # what nobody met is no negative, unless all that is learned from is content
+        # items without interactions are masked from the softmax, unless content is all that is learned from
         self.negatives = self.has_id if follows(split.train) else torch.from_numpy(~split.is_cold).to(device)
         self.fingerprint = fingerprint(prepared.dataset, prepared.regions, split)
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
@@ -140,8 +136,7 @@ class Trainer:
         Raises:
             DataError: the loss is no number any more.
         """
-        for line in self._shortcomings():
-            print(f"visrec: warning: {line}", file=sys.stderr)
+        warn(self._shortcomings())
         with SummaryWriter(str(self.out / "tensorboard")) as board:
             self._look(new_gists=True)
             if not self.progress.epoch and self.learned:

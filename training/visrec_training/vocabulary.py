@@ -73,3 +73,8 @@ class Vocabulary:
 def _in_turn(lists: Sequence[Sequence[int]]) -> Iterator[int]:
     """The first of each list, then the second of each, and so on."""
     return (row for rows in zip_longest(*lists, fillvalue=UNKNOWN) for row in rows if row != UNKNOWN)
+
+
+def cut_texts(count: int, most: int) -> list[str]:
+    """The line that tells of items whose texts are cut after `most` tokens; none where there are no such."""
+    return [f"{count:,} items have more than {most} tokens of text: the rest is not used"] if count else []
