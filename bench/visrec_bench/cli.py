@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="data folder whose pictures, histories and words are sent",
+        help="data folder whose pictures, histories and texts are sent",
     )
     parser.add_argument(
         "--repository",

@@ -1,4 +1,4 @@
-"""Real requests: pictures, histories and words of a data folder, as the tensors that a model takes."""
+"""Real requests: pictures, histories and texts of a data folder, as the tensors that a model takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from visrec_bench.errors import BenchError
 from visrec_client.picture import load_picture
-from visrec_client.words import token_tensor
 from visrec_training.data import Dataset
 from visrec_training.files import write_text
 from visrec_training.interactions import Rows
@@ -46,7 +45,7 @@ def draw_requests(dataset: Dataset, shapes: Shapes, count: int, seed: int = 0) -
     makers: dict[str, Callable[[list[tuple[Rows, int]], Sequence[int]], Tensor]] = {
         "IMAGE": lambda moments, dims: _pictures(dataset, moments, dims),
         "HISTORY": lambda moments, dims: _histories(dataset, moments, dims),
-        "TEXT": lambda moments, dims: _texts(dataset, moments, dims),
+        "TEXT": lambda moments, _: _texts(dataset, moments),
         # zeros: what a client sends when there is no picture
         "ASPECTS": lambda moments, dims: np.zeros((len(moments), *dims), np.float32),
         "MAPS": lambda moments, dims: np.zeros((len(moments), *dims), np.float32),
@@ -106,6 +105,6 @@ def _histories(dataset: Dataset, moments: list[tuple[Rows, int]], dims: Sequence
     return tensor
 
 
-def _texts(dataset: Dataset, moments: list[tuple[Rows, int]], dims: Sequence[int]) -> Tensor:
-    words = (" ".join(dataset.catalogue.titles[target].split()[:MAX_WORDS]) for _, target in moments)
-    return np.stack([token_tensor(text, dims[0]) for text in words])
+def _texts(dataset: Dataset, moments: list[tuple[Rows, int]]) -> Tensor:
+    words = (dataset.catalogue.titles[target].split()[:MAX_WORDS] for _, target in moments)
+    return np.array([[" ".join(some)] for some in words], dtype=np.object_)

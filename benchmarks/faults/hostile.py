@@ -72,7 +72,7 @@ def odd_requests(samples: Sequence[bytes]) -> st.SearchStrategy[dict[str, Any]]:
         optional={
             "image": st.none() | broken_pictures(samples) | st.sampled_from(samples) | pixels | anything,
             "history": st.lists(text | anything, max_size=120) | anything,
-            "text": text | anything,
+            "text": text | st.builds(str.__mul__, text, st.integers(0, 200)) | anything,
             "k": st.integers(-1, 200) | anything,
             "exclude": st.lists(text, max_size=9) | anything,
             "request_id": text | anything,
@@ -81,9 +81,13 @@ def odd_requests(samples: Sequence[bytes]) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-SIZES = {"IMAGE": 224 * 224 * 3, "HISTORY": 50 * 4, "TEXT": 64 * 8, "ASPECTS": 8 * 64 * 4, "MAPS": 8 * 49 * 4}
-SHAPES = {"IMAGE": [224, 224, 3], "HISTORY": [50], "TEXT": [64], "ASPECTS": [8, 64], "MAPS": [8, 49]}
-KINDS = {"IMAGE": "UINT8", "HISTORY": "BYTES", "TEXT": "INT64", "ASPECTS": "FP32", "MAPS": "FP32"}
+def _utf8(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
+
+
+SIZES = {"IMAGE": 224 * 224 * 3, "ASPECTS": 8 * 64 * 4, "MAPS": 8 * 49 * 4}
+SHAPES = {"IMAGE": [224, 224, 3], "HISTORY": [50], "TEXT": [1], "ASPECTS": [8, 64], "MAPS": [8, 49]}
+KINDS = {"IMAGE": "UINT8", "HISTORY": "BYTES", "TEXT": "BYTES", "ASPECTS": "FP32", "MAPS": "FP32"}
 
 
 @st.composite
@@ -93,11 +97,11 @@ def malformed_messages(draw: st.DrawFn) -> ModelInferRequest:
     message = ModelInferRequest(model_name="ranker" if "MAPS" in tensors else "recommender")
     for name in tensors:
         message.inputs.add(name=name, datatype=KINDS[name], shape=[1, *SHAPES[name]])
-        # bytes that are no UTF-8, floats that are no numbers, hashes that nobody knows
-        word = draw(st.binary(min_size=4, max_size=4))
-        filled = (word if name != "HISTORY" else b"\0\0\0\0") * (SIZES[name] // 4)
-        if name == "HISTORY" and draw(st.booleans()):
-            filled = (b"\4\0\0\0" + word) * 50
+        if KINDS[name] == "BYTES":  # texts, or bytes that are no UTF-8
+            word = draw(st.just(b"") | st.binary(max_size=80) | st.text(max_size=80).map(_utf8))
+            filled = (len(word).to_bytes(4, "little") + word) * SHAPES[name][0]
+        else:  # floats that are no numbers
+            filled = draw(st.binary(min_size=4, max_size=4)) * (SIZES[name] // 4)
         message.raw_input_contents.append(filled)
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(tensors) - 1))

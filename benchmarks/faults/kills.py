@@ -29,7 +29,7 @@ RATE = 20.0
 IN_A_ROW = 20
 """Probes that have to be answered before a server counts as back: half of them may meet a living process."""
 DIMENSIONS = Dimensions(
-    picture_size=224, history_length=50, text_length=64, items=100, aspects=8, aspect_width=64, regions=49
+    picture_size=224, history_length=50, items=100, aspects=8, aspect_width=64, regions=49
 )
 
 

@@ -79,12 +79,12 @@ def _visrec(server: Supervised, repository: Path, *words: object) -> None:
 def _expected(repository: Path, requests: Sequence[Request]) -> Expected:
     """What each release answers, by its graphs in this process."""
     tensors = [ranking_request(DIMENSIONS, _pixels(r), r.history, r.text)[1] for r in requests]
-    history = np.concatenate([t["HISTORY"] for t in tensors])
+    decode = np.vectorize(bytes.decode, otypes=[object])
     asked = Requests(
         pictures=np.concatenate([t["IMAGE"] for t in tensors]),
         has_picture=np.ones(len(requests), bool),
-        history=np.vectorize(bytes.decode, otypes=[object])(history),
-        text=np.concatenate([t["TEXT"] for t in tensors]),
+        history=decode(np.concatenate([t["HISTORY"] for t in tensors])),
+        text=decode(np.concatenate([t["TEXT"] for t in tensors])),
     )
     return {number: _answers(repository, number, asked, requests) for number in find(repository)}
 
@@ -106,6 +106,8 @@ def _answers(
             ),
             attention=None,
             unknown_history=(),
+            understood=None,
+            is_popular=False,
             release=number,
         )
         for row, request in enumerate(requests)

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from visrec_client.words import token_ids
 from visrec_training.collaborative import ease, gram
 from visrec_training.evaluate import popularity_of, without_ties
 from visrec_training.interactions import Rows
+from visrec_training.item_texts import load_text_graph
 from visrec_training.prepare import Prepared
 from visrec_training.split import Queries, Split
+from visrec_training.text.encoders import NONE
 
 Matrix = npt.NDArray[np.float32]
 
@@ -109,9 +110,10 @@ def _matrix(sequences: list[Rows], items: int) -> Matrix:
 
 
 def _word_kernel(prepared: Prepared) -> Matrix:
-    """TF-IDF of title, keywords and category, tokens as requests send them, of length 1."""
+    """TF-IDF of title, keywords and category, by the tokens of the text graph, of length 1."""
     catalogue = prepared.dataset.catalogue
-    tokens = [token_ids(catalogue.text(row)) for row in range(len(catalogue))]
+    read = load_text_graph(NONE)([catalogue.text(row) for row in range(len(catalogue))]).tokens
+    tokens = [np.unique(row[row != 0]) for row in read]
     ids, columns = np.unique(np.concatenate([*map(np.asarray, tokens)]), return_inverse=True)
     rows = np.repeat(np.arange(len(tokens)), [len(each) for each in tokens])
     rarity = np.log(len(tokens) / np.bincount(columns))

@@ -77,7 +77,7 @@ def _ask_graph(session: onnxruntime.InferenceSession, checkpoint: Checkpoint, se
                 "ASPECTS": np.zeros((len(sent), config.aspects, config.aspect_dim), dtype=np.float32),
                 "MAPS": np.zeros((len(sent), config.aspects, REGIONS), dtype=np.float32),
                 "HISTORY": sent,
-                "TEXT": np.zeros((len(sent), config.words), dtype=np.int64),
+                "TEXT": np.full((len(sent), 1), "", dtype=object),
             },
         )
         for row in range(len(sent)):

@@ -141,7 +141,9 @@ def _ablated(prepared: Prepared, overrides: Overrides) -> Prepared:
         regions = dataclasses.replace(regions, values=np.zeros_like(regions.values), broken={})
     if "words" in overrides.without:
         none = ("",) * len(dataset.catalogue)
-        bare = dataclasses.replace(dataset.catalogue, titles=none, categories=none, keywords=none)
+        bare = dataclasses.replace(
+            dataset.catalogue, titles=none, categories=none, keywords=none, descriptions=none
+        )
         dataset = dataclasses.replace(dataset, catalogue=bare)
     if "behaviour" in overrides.without:
         split = dataclasses.replace(split, train=[NOTHING] * len(split.train))

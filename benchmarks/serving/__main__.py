@@ -124,7 +124,7 @@ def jpeg_requests(dataset: Dataset, count: int) -> list[dict[str, Any]]:
     """Real requests as peers get them: the same for all, and in every run.
 
     Returns:
-        `bytes`, a JPEG of 224 x 224; `history`, ids; `text`, words.
+        `bytes`, a JPEG of 224 x 224; `history`, ids; `text`, what was typed.
     """
     catalogue = dataset.catalogue
     requests = []

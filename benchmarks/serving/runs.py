@@ -103,7 +103,7 @@ def run_client(
                     for name, kind, tensor in (
                         ("IMAGE", "UINT8", picture[None]),
                         ("HISTORY", "BYTES", tensors["HISTORY"][place : place + 1]),
-                        ("TEXT", "INT64", tensors["TEXT"][place : place + 1]),
+                        ("TEXT", "BYTES", tensors["TEXT"][place : place + 1]),
                     ):
                         inputs.append(triton.InferInput(name, list(tensor.shape), kind))
                         inputs[-1].set_data_from_numpy(tensor)

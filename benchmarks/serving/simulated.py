@@ -46,6 +46,6 @@ def simulate(checkpoint: Checkpoint, items: int, seed: int) -> Checkpoint:
     return dataclasses.replace(
         checkpoint,
         item_ids=tuple(map(simulated_id, range(items))),
-        items=Items(vectors, near(checkpoint.items.sources)),
+        items=Items(vectors, near(checkpoint.items.sources), near(checkpoint.items.texts)),
         state=checkpoint.state | {name: checkpoint.state[name][drawn] for name in _BY_ITEM},
     )

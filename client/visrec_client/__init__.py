@@ -1,4 +1,4 @@
-"""The client of visrec: recommendations from a picture, a history and words.
+"""The client of visrec: recommendations from a picture, a history and a text.
 
     from visrec_client import Recommender
 
@@ -7,7 +7,7 @@
         for item in answer.items:
             print(item.item_id, item.score)
 
-The picture, the history and the words may each be left out. `AsyncRecommender` is the same for asyncio.
+The picture, the history and the text may each be left out. `AsyncRecommender` is the same for asyncio.
 `rank` applies the caller's own rules to an answer, `load_picture` is what turns pictures into tensors, and
 every error is a `VisrecError`.
 """

@@ -21,6 +21,7 @@ from visrec_client.overlay import overlay
 from visrec_client.picture import load_picture
 from visrec_client.ranking import RankedItem
 from visrec_client.recommender import Recommender
+from visrec_client.request import Recommendation
 from visrec_client.security import TLS
 
 OVERLAY_SIZE = 448
@@ -38,14 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID[,ID...]",
         help="items chosen before, oldest first, separated by commas; may be repeated. They are not returned",
     )
-    parser.add_argument("--text", metavar="WORDS", help="words that the person typed")
+    parser.add_argument("--text", metavar="TEXT", help="what the person typed, in any language")
     parser.add_argument("--k", type=int, default=10, help="how many items to return at most")
     parser.add_argument(
         "--items",
         metavar="FILE",
         help="print titles from this items.csv with columns item_id and title (or .parquet, with pyarrow)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, with the attention map, not a table")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON, with the attention map and how much of the text was understood, not a table",
+    )
     parser.add_argument(
         "--attention", metavar="FILE.png", help="save the picture here with its attention map laid over it"
     )
@@ -84,10 +89,12 @@ def run(args: argparse.Namespace) -> int:
         )
     if answer.unknown_history:
         print(f"not in the catalogue: {', '.join(map(_printable, answer.unknown_history))}", file=sys.stderr)
+    if note := _understanding(answer, is_empty=not (args.image or history or args.text)):
+        print(note, file=sys.stderr)
     if attention_file is not None and answer.attention is not None:
         _save(overlay(load_picture(args.image, OVERLAY_SIZE), answer.attention), attention_file)
     if args.json:
-        print(_as_json(answer.items, titles, answer.attention))
+        print(_as_json(answer, titles))
     else:
         print(as_table(answer.items, titles) if answer.items else "No items are left to recommend.")
     return 0
@@ -172,15 +179,32 @@ def as_table(items: Sequence[RankedItem], titles: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _as_json(
-    items: Sequence[RankedItem], titles: Mapping[str, str], attention: npt.NDArray[np.float32] | None
-) -> str:
+def _understanding(answer: Recommendation, *, is_empty: bool) -> str | None:
+    """What to tell of a request that was not wholly understood; None if there is nothing to tell.
+
+    Args:
+        answer: what came back.
+        is_empty: nothing was sent, so that popular items are what was asked for.
+    """
+    if answer.is_popular and not is_empty:
+        return "nothing of the request is known: these are popular items"
+    if answer.understood is not None and answer.understood < 1:
+        return f"understood {min(round(100 * answer.understood), 99)}% of the text"
+    return None
+
+
+def _as_json(answer: Recommendation, titles: Mapping[str, str]) -> str:
     ranked = [
         {"rank": position, "item_id": item.item_id, "title": titles.get(item.item_id), "score": item.score}
-        for position, item in enumerate(items, start=1)
+        for position, item in enumerate(answer.items, start=1)
     ]
-    answer = {"items": ranked, "attention": None if attention is None else attention.tolist()}
-    return json.dumps(answer, indent=2, ensure_ascii=False)
+    fields = {
+        "items": ranked,
+        "attention": None if answer.attention is None else answer.attention.tolist(),
+        "understood": answer.understood,
+        "popular": answer.is_popular,
+    }
+    return json.dumps(fields, indent=2, ensure_ascii=False)
 
 
 def _printable(text: str) -> str:

@@ -57,11 +57,14 @@ class Conversation:
                 picture = await self._transport.load_picture(request.image, dimensions.picture_size)
             model, inputs = wire.ranking_request(dimensions, picture, request.history, request.text)
             outputs = await self._infer(call, model, inputs, wire.RANKED_OUTPUTS)
+            understood = wire.understood_text(outputs)
             excluded = {*request.exclude, *(request.history if request.exclude_history else ())}
             return Recommendation(
                 items=rank(wire.ranked_items(outputs), request.k, exclude=excluded),
                 attention=None if picture is None else outputs["ATTENTION"][0],
                 unknown_history=wire.unknown_history(request.history, outputs),
+                understood=understood if request.text else None,
+                is_popular=picture is None and not understood and not wire.knows_history(outputs),
                 release=int(outputs["RELEASE"].item()),
             )
 

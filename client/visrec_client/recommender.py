@@ -94,12 +94,15 @@ class Recommender:
     ) -> Recommendation:
         """Rank items for a person. Whatever is unknown is left out; without anything, what is popular comes.
 
+        The answer's `is_popular` tells when nothing of the request could be used.
+
         Args:
             image: the picture that the person looks at, in any form that `load_picture` takes.
             history: ids of items that the person chose before, oldest first, in a list, a NumPy array or
                 anything else with an order. The newest that the model takes are sent; ids that the
                 catalogue lacks are ignored, and reported in the answer.
-            text: words that the person typed.
+            text: what the person typed, in any language; at most 16,384 characters. The answer tells how
+                much of it was understood.
             k: how many items to return at most; no more than the server ranks.
             exclude: ids of items not to return.
             exclude_history: leave out the items of the history as well.

@@ -12,6 +12,9 @@ from visrec_client.errors import InvalidRequest
 from visrec_client.picture import PictureSource
 from visrec_client.ranking import RankedItem, check_count
 
+MAX_TEXT = 16_384
+"""Characters of a text: the model reads no more."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
@@ -26,7 +29,7 @@ class Request:
     history: Iterable[str] = ()
     """Ids of items that the person chose before, oldest first. The newest that the model takes are sent."""
     text: str = ""
-    """Words that the person typed."""
+    """What the person typed, in any language; at most 16,384 characters."""
     k: int = 10
     """How many items to return at most; no more than the server ranks."""
     exclude: Iterable[str] = ()
@@ -44,6 +47,10 @@ class Request:
             object.__setattr__(self, name, _ids(name, getattr(self, name)))
         for name in ("text", "request_id"):
             object.__setattr__(self, name, _text(getattr(self, name), name))
+        if len(self.text) > MAX_TEXT:
+            raise InvalidRequest(
+                f"text has {len(self.text):,} characters, of which the model reads {MAX_TEXT:,}: send no more"
+            )
         object.__setattr__(self, "k", check_count(self.k))
 
 
@@ -78,6 +85,11 @@ class Recommendation:
     """float32 [7, 7]: how much each part of the picture decided, summing to 1; None without a picture."""
     unknown_history: tuple[str, ...]
     """Those ids of the history that the catalogue lacks, each once. They had no part in the answer."""
+    understood: float | None
+    """The share of the text that the model understood, 0 to 1; None where no text was sent."""
+    is_popular: bool
+    """Whether the items are merely what is popular, because nothing of the request could be used: it had no
+    picture, no id of the history is in the catalogue, and nothing of the text was understood."""
     release: int
     """Number of the release that answered."""
 

@@ -15,24 +15,24 @@ import numpy.typing as npt
 
 from visrec_client.errors import IncompatibleServer
 from visrec_client.ranking import RankedItem
-from visrec_client.words import token_tensor
 
 RECOMMENDER = "recommender"
 RANKER = "ranker"
 EMBEDDER = "embedder"
-RANKED_OUTPUTS = ("ITEM_ID", "SCORE", "ATTENTION", "KNOWN", "RELEASE")
+RANKED_OUTPUTS = ("ITEM_ID", "SCORE", "ATTENTION", "KNOWN", "UNDERSTOOD", "RELEASE")
 EMBEDDED_OUTPUTS = ("ASPECTS", "MAPS")
 
 Tensors: TypeAlias = Mapping[str, npt.NDArray[Any]]
 _Form: TypeAlias = tuple[str, tuple[str | int, ...]]
 
 # A letter stands for a size that the server decides, and for the same size wherever it stands.
-_QUERY: dict[str, _Form] = {"HISTORY": ("BYTES", ("L",)), "TEXT": ("INT64", ("T",))}
+_QUERY: dict[str, _Form] = {"HISTORY": ("BYTES", ("L",)), "TEXT": ("BYTES", (1,))}
 _RANKED: dict[str, _Form] = {
     "ITEM_ID": ("BYTES", ("K",)),
     "SCORE": ("FP32", ("K",)),
     "ATTENTION": ("FP32", ("G", "G")),
     "KNOWN": ("BOOL", ("L",)),
+    "UNDERSTOOD": ("FP32", (1,)),
     "RELEASE": ("INT64", (1,)),
 }
 _EXPECTED: dict[str, tuple[dict[str, _Form], dict[str, _Form]]] = {
@@ -49,8 +49,6 @@ class Dimensions:
     """Side of IMAGE in pixels."""
     history_length: int
     """How many ids HISTORY holds."""
-    text_length: int
-    """How many hashes TEXT holds."""
     items: int
     """How many ranked items an answer holds at most."""
     aspects: int
@@ -88,7 +86,6 @@ def read_dimensions(metadata: Mapping[str, Any]) -> Dimensions:
     return Dimensions(
         picture_size=sizes["S"],
         history_length=sizes["L"],
-        text_length=sizes["T"],
         items=sizes["K"],
         aspects=sizes["M"],
         aspect_width=sizes["d"],
@@ -126,7 +123,7 @@ def ranking_request(
         dimensions: what the server's tensors measure.
         picture: uint8 [S, S, 3], or None.
         history: item ids, oldest first; the newest that fit are sent.
-        text: words, or "".
+        text: what was typed, or "".
 
     Returns:
         The model to ask, and its inputs with a batch of 1. Without a picture that is `ranker`,
@@ -134,7 +131,7 @@ def ranking_request(
     """
     query = {
         "HISTORY": _history_tensor(history, dimensions.history_length)[None],
-        "TEXT": token_tensor(text, dimensions.text_length)[None],
+        "TEXT": _text_tensor(text)[None],
     }
     if picture is not None:
         return RECOMMENDER, {"IMAGE": picture[None], **query}
@@ -149,6 +146,11 @@ def _history_tensor(history: Iterable[str], length: int) -> npt.NDArray[np.objec
     tensor = np.full(length, b"", object)
     tensor[: len(newest)] = newest
     return tensor
+
+
+def _text_tensor(text: str) -> npt.NDArray[np.object_]:
+    """The text: object [1] of UTF-8 bytes. NUL, which nobody types, would end it for Triton's C++ backend."""
+    return np.array([text.replace("\0", " ").encode()], object)
 
 
 def ranked_items(outputs: Tensors) -> tuple[RankedItem, ...]:
@@ -172,3 +174,13 @@ def unknown_history(history: Iterable[str], outputs: Tensors) -> tuple[str, ...]
     known = outputs["KNOWN"][0].tolist()
     sent = tuple(history)[-len(known) :]
     return tuple(dict.fromkeys(item_id for item_id, found in zip(sent, known, strict=False) if not found))
+
+
+def understood_text(outputs: Tensors) -> float:
+    """Read which share of the text the model understood, 0 to 1; 0 where none was sent."""
+    return float(outputs["UNDERSTOOD"].item())
+
+
+def knows_history(outputs: Tensors) -> bool:
+    """Read whether the catalogue has any of the history's ids that were sent."""
+    return bool(outputs["KNOWN"].any())

@@ -12,7 +12,7 @@ from visrec_client import Recommender
 from visrec_client.errors import VisrecError
 from visrec_demo.catalogue import SIZE, read_items, write_catalogue
 from visrec_demo.page import write_page
-from visrec_demo.requests import REQUESTS, ask, describe, table
+from visrec_demo.requests import REQUESTS, ask, describe, note, table
 from visrec_demo.shoppers import NOTICE, ShopperConfig, write_shoppers
 from visrec_demo.stages import Stage, Stages, sources_digest
 from visrec_serving import Server, ServerConfig
@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         for request in REQUESTS:
             examples.append(ask(recommender, request, items))
             print(f"\n{request.title}\n({describe(request)})\n{table(examples[-1], items)}")
+            if told := note(examples[-1]):
+                print(f"({told})")
         print(f"\n      {len(examples)} requests in {time.monotonic() - began:.1f} s")
     stages.heading("Write the page")
     page = folder / "page.html"
@@ -102,7 +104,7 @@ def _made_stages(folder: Path, repository: Path, seed: int) -> Iterator[Stage]:
     )
     yield Stage(
         title="Train",
-        inputs=(seed, sources_digest("visrec_training", "visrec_client.picture", "visrec_client.words")),
+        inputs=(seed, sources_digest("visrec_training", "visrec_client.picture")),
         outputs=lambda: [checkpoint],
         make=lambda: call("train", *known, "--out", str(checkpoint.parent), "--seed", str(seed)),
     )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from visrec_client.overlay import overlay
 from visrec_demo.catalogue import Item
-from visrec_demo.requests import Example
+from visrec_demo.requests import Example, note
 from visrec_training.files import write_text
 
 _ENVIRONMENT = Environment(
@@ -59,6 +59,8 @@ def _shown(example: Example, items: Mapping[str, Item]) -> dict[str, object]:
         else _uri(overlay(seen, example.attention)),
         "history": [_thumbnail(items[item_id]) for item_id in example.history],
         "text": example.text,
+        "understood": example.understood,
+        "note": note(example),
         "items": [
             _thumbnail(items[item_id]) | {"score": score, "share": score / best if best else 0.0}
             for item_id, score in example.items

@@ -42,18 +42,22 @@ REQUESTS = (
         title="A history alone: sweet things",
         history=("doughnut", "cookie", "honey pot", "pancakes", "custard"),
     ),
-    Request(title="Words alone", text="birthday party"),
-    Request(title="Words and a picture", picture="red apple", text="heart"),
+    Request(title="A text alone", text="birthday party"),
+    Request(title="A word that no title has", text="puppy"),
+    Request(title="A feeling", text="sad"),
+    Request(title="Chinese: birthday", text="生日"),
+    Request(title="Russian: red berry", text="красная ягода"),
+    Request(title="A picture and a text", picture="red apple", text="heart"),
     Request(title="A picture of another kind", picture="spouting whale"),
     Request(
-        title="A picture, a history and words",
+        title="A picture, a history and a text",
         picture="full moon symbol",
         history=("sunflower", "honeybee", "sun with face", "hatching chick"),
         text="face",
     ),
     Request(title="Nothing at all: a new visitor"),
 )
-"""One for each way of asking, and three that show what a history changes."""
+"""One for each way of asking, three that show what a history changes, and texts that few titles hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,6 +72,10 @@ class Example:
     history: list[str]
     """Item ids, oldest first."""
     text: str
+    understood: float | None
+    """The share of the text that the model understood; None without one."""
+    is_popular: bool
+    """Nothing of the request could be used."""
     items: list[tuple[str, float]] = field(default_factory=list)
     """Item ids and scores, best first."""
 
@@ -91,6 +99,8 @@ def ask(recommender: Recommender, request: Request, items: Mapping[str, Item]) -
         attention=answer.attention,
         history=history,
         text=request.text,
+        understood=answer.understood,
+        is_popular=answer.is_popular,
         items=[(item.item_id, item.score) for item in answer.items],
     )
 
@@ -100,9 +110,19 @@ def describe(request: Request) -> str:
     parts = [
         f"picture: {request.picture}" if request.picture else "",
         f"history: {', '.join(request.history)}" if request.history else "",
-        f'words: "{request.text}"' if request.text else "",
+        f'text: "{request.text}"' if request.text else "",
     ]
     return "; ".join(part for part in parts if part) or "nothing"
+
+
+def note(example: Example) -> str | None:
+    """What a reader should know of an answer: what was not understood, or that nothing was; else None."""
+    sent = example.picture is not None or example.history or example.text
+    if example.is_popular:
+        return "nothing of this is known, so these are popular" if sent else "these are popular"
+    if example.understood is not None and example.understood < 1:
+        return f"{min(round(100 * example.understood), 99)}% of the text was understood"
+    return None
 
 
 def table(example: Example, items: Mapping[str, Item]) -> str:

@@ -64,7 +64,7 @@ class Answers:
         aspects, maps = seen
         if history is None:
             history = np.full((len(aspects), self._config.history), "", dtype=object)
-        text = np.zeros((len(aspects), self._config.words), dtype=np.int64)
+        text = np.full((len(aspects), 1), "", dtype=object)
         request = {"ASPECTS": aspects, "MAPS": maps, "HISTORY": history, "TEXT": text}
         batches = [slice(start, start + BATCH) for start in range(0, len(aspects), BATCH)]
         answers = [

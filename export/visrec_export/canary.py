@@ -31,7 +31,7 @@ def answered(requests: Requests, built: Path) -> CanaryRequests:
     return CanaryRequests(
         image=requests.pictures,
         history=requests.history.astype(str),
-        text=requests.text,
+        text=requests.text.astype(str),
         item_id=answer["ITEM_ID"][:, :TOP].astype(str),
         score=answer["SCORE"][:, :TOP],
     )
@@ -40,4 +40,4 @@ def answered(requests: Requests, built: Path) -> CanaryRequests:
 def asked_again(canary: CanaryRequests) -> Requests:
     """The requests of another release."""
     sent = np.ones(len(canary.text), dtype=bool)
-    return Requests(canary.image, sent, canary.history.astype(object), canary.text)
+    return Requests(canary.image, sent, canary.history.astype(object), canary.text.astype(object))

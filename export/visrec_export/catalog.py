@@ -32,8 +32,10 @@ from visrec_serving.model_control import ModelControl
 from visrec_serving.pins import MODELS
 from visrec_serving.switch import Say
 from visrec_training.account import offenders
+from visrec_training.attention import GIST
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Catalogue, Dataset
+from visrec_training.item_texts import item_words, read_item_texts
 from visrec_training.model import Model
 from visrec_training.prepare import warn
 from visrec_training.regions import load_pictures
@@ -85,11 +87,16 @@ def add(
             warn([line])
         added = Dataset(new, None, limits=dataset.limits)
         aspects, whole = _embed(added, control, checkpoint.model_config.picture_size)
-        texts, most = [whole.fields(row) for row in range(len(whole))], checkpoint.model_config.item_words
-        tokens, cut = checkpoint.vocabulary.encode(texts, most)
+        config = checkpoint.model_config
+        space, most = model.text_space, config.item_words
+        texts = read_item_texts(whole, config.text_encoder, space)
+        tokens, cut = checkpoint.vocabulary.encode(texts.tokens, most)
         warn(cut_texts(cut, most))
         with torch.inference_mode():
-            items = model.item_tower.new_items(torch.from_numpy(aspects), torch.from_numpy(tokens))
+            seen = torch.from_numpy(aspects)
+            items = model.item_tower.new_items(seen, torch.from_numpy(tokens))
+            words = item_words(space, checkpoint.vocabulary.hashes, torch.from_numpy(tokens))
+            items = items._replace(texts=space.items(texts.meanings, seen[:, GIST], words))
         say(f"{len(whole):,} items are new")
         return stock.extended(whole.item_ids, items)
 
@@ -196,7 +203,7 @@ def _prove(
 ) -> dict[str, Any]:
     """Compare with PyTorch, about the canary's pictures over and over, and fuse where the base is fused."""
     pictures = np.resize(canary.pictures, (CHECKED, *canary.pictures.shape[1:]))
-    asked = draw_requests(changed, pictures, list(canary.text), seed=0)
+    asked = draw_requests(changed, pictures, canary.text[:, 0].tolist(), seed=0)
     proof = {"against PyTorch": check_scorer(changed, model, number, built, asked)}
     if fused:
         fuse(built)

@@ -17,12 +17,15 @@ from visrec_export.compact import COMPACT_FROM
 from visrec_export.errors import ExportRefused
 from visrec_serving.pins import FUSED, MODELS
 from visrec_training.checkpoint import Checkpoint
+from visrec_training.item_texts import load_text_graph
 from visrec_training.model import Model
+from visrec_training.retrieval import Typed
+from visrec_training.vocabulary import UNKNOWN
 
 SCORE_TOLERANCE = 1e-4
 FEATURE_TOLERANCE = 1e-3  # relative to the largest value
 FEATURES = ("REGIONS", "ASPECTS", "MAPS")
-EXACT = ("KNOWN", "RELEASE")
+EXACT = ("KNOWN", "RELEASE", "UNDERSTOOD")
 ANSWER = ("ITEM_ID", "SCORE", "ATTENTION", *EXACT)
 COMPACT_OVERLAP = 0.99  # mean share of a top 10 that a compact catalogue has to keep
 COMPACT_TOLERANCE = 0.05  # of a score
@@ -43,25 +46,25 @@ class Requests:
     """bool [n]."""
     history: npt.NDArray[np.object_]
     """str [n, L]."""
-    text: npt.NDArray[np.int64]
-    """int64 [n, T], hashes."""
+    text: npt.NDArray[np.object_]
+    """str [n, 1]."""
 
 
 def draw_requests(
-    checkpoint: Checkpoint, pictures: npt.NDArray[np.uint8], texts: Sequence[npt.NDArray[np.int64]], seed: int
+    checkpoint: Checkpoint, pictures: npt.NDArray[np.uint8], texts: Sequence[str], seed: int
 ) -> Requests:
     """Draw one request a picture, the modalities in turn through all eight combinations.
 
     Args:
         checkpoint: knows the item ids and the sizes.
         pictures: uint8 [n, S, S, 3].
-        texts: what could be typed, int64 [T] each.
+        texts: what could be typed.
         seed: decides histories and texts.
     """
     rng = np.random.default_rng(seed)
     count, config = len(pictures), checkpoint.model_config
     history = np.full((count, config.history), "", dtype=object)
-    text = np.zeros((count, config.words), dtype=np.int64)
+    text = np.full((count, 1), "", dtype=object)
     for row in range(count):
         if row & 1:
             length = rng.integers(1, config.history + 1)
@@ -69,7 +72,7 @@ def draw_requests(
             history[row, :length] = [checkpoint.item_ids[item] for item in ids]
             history[row, length:][:1] = NOBODY_HAS
         if row & 2 and len(texts):
-            text[row] = texts[rng.integers(len(texts))]
+            text[row, 0] = texts[rng.integers(len(texts))]
     has_picture = (np.arange(count) & 4) > 0
     return Requests(pictures, has_picture, history, text)
 
@@ -228,9 +231,16 @@ def _rank_torch(
     sent = torch.from_numpy(requests.has_picture).view(-1, 1, 1)
     row_of = {item_id: row for row, item_id in enumerate(checkpoint.item_ids)}
     history = np.vectorize(lambda item_id: row_of.get(item_id, -1), otypes=[np.int64])(requests.history)
-    text = checkpoint.vocabulary.rows(requests.text.ravel()).reshape(requests.text.shape)
+    config = checkpoint.model_config
+    texts = requests.text[:, 0].tolist()
+    typed = Typed.read(texts, checkpoint.vocabulary, config)
+    known = (typed.tokens != UNKNOWN).sum(1) / np.maximum((typed.hashes != 0).sum(1), 1)
+    understood = np.maximum(known.astype(np.float32), load_text_graph(config.text_encoder)(texts).understood)
     rows, scores, attention = checkpoint.fusion_scorer(model)(
-        aspects * sent, maps * sent, torch.from_numpy(history), torch.from_numpy(text)
+        aspects * sent,
+        maps * sent,
+        torch.from_numpy(history),
+        *typed.tensors(),
     )
     ids = np.asarray([*checkpoint.item_ids, ""], dtype=object)
     return {
@@ -239,4 +249,5 @@ def _rank_torch(
         "ATTENTION": attention.numpy(),
         "KNOWN": history >= 0,
         "RELEASE": np.full((len(requests.text), 1), release),
+        "UNDERSTOOD": understood[:, None],
     }

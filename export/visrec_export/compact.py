@@ -40,7 +40,7 @@ class CompactScorer(nn.Module):
             scorer: of at least `CANDIDATES * scorer.k` items.
         """
         super().__init__()
-        self.tower, self.k = scorer.tower, scorer.k
+        self.tower, self.space, self.k = scorer.tower, scorer.space, scorer.k
         codes, scales = _quantise(scorer.item_vectors)
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
@@ -48,12 +48,19 @@ class CompactScorer(nn.Module):
         self.register_buffer("sources", scorer.sources.half())
 
     def forward(
-        self, aspects: Tensor, maps: Tensor, history: Tensor, tokens: Tensor
+        self,
+        aspects: Tensor,
+        maps: Tensor,
+        history: Tensor,
+        tokens: Tensor,
+        hashes: Tensor,
+        sentence: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Answer requests; arguments and results as of `FusionScorer.forward`."""
         read = History.look_up(self.vectors, self.sources, history, self.tower.config)
         read = read._replace(vectors=read.vectors.float(), sources=read.sources.float())
-        query, attention = self.tower(aspects, maps, read, tokens)
+        query, attention = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
+        query = torch.cat([query, self.space(sentence, hashes, tokens)], dim=1)
         coarse = self._coarse_logits(query)
         best, rows = coarse.topk(CANDIDATES * self.k, dim=-1)
         fine = (self.vectors[rows].float() @ query.unsqueeze(-1)).squeeze(-1)

@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,9 +15,11 @@ from torch import Tensor, nn
 
 from visrec_export.compact import COMPACT_FROM, CompactScorer
 from visrec_export.errors import ExportRefused
+from visrec_export.texts import dictionary, put_in_front
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import REGIONS, ModelConfig
 from visrec_training.model import Model
+from visrec_training.text.nodes import DOMAINS
 
 OPSET = 18
 EXAMPLES = 2  # a batch of one would be taken for a fixed size
@@ -71,8 +72,8 @@ def write_scorer(checkpoint: Checkpoint, model: Model, release: int, folder: Pat
     """
     graph = _trace(
         _scorer(checkpoint, model),
-        _scorer_examples(checkpoint.model_config),
-        ["ASPECTS", "MAPS", "HISTORY_ROWS", "TEXT_ROWS"],
+        _scorer_examples(checkpoint.model_config, model.text_space.width),
+        ["ASPECTS", "MAPS", "HISTORY_ROWS", "TEXT_ROWS", "TOKENS", "SENTENCE"],
         ["ITEM_ROWS", "SCORE", "ATTENTION"],
     )
     _save(_with_dictionaries(graph, checkpoint, release), folder / "fusion_scorer")
@@ -83,12 +84,14 @@ def _scorer(checkpoint: Checkpoint, model: Model) -> nn.Module:
     return CompactScorer(scorer) if len(checkpoint.item_ids) >= COMPACT_FROM else scorer
 
 
-def _scorer_examples(config: ModelConfig) -> tuple[Tensor, ...]:
+def _scorer_examples(config: ModelConfig, width: int) -> tuple[Tensor, ...]:
     return (
         torch.zeros(EXAMPLES, config.aspects, config.aspect_dim),
         torch.zeros(EXAMPLES, config.aspects, REGIONS),
         torch.zeros(EXAMPLES, config.history, dtype=torch.int64),
         torch.zeros(EXAMPLES, config.words, dtype=torch.int64),
+        torch.zeros(EXAMPLES, config.words, dtype=torch.int64),
+        torch.zeros(EXAMPLES, width),
     )
 
 
@@ -118,24 +121,16 @@ def _trace(
 
 
 def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint, release: int) -> onnx.ModelProto:
-    """Put ids, word hashes and a number around a graph of rows: they can never disagree with its vectors."""
+    """Put ids, the text graph and a number around a graph of rows: they can't disagree with its vectors."""
     config = checkpoint.model_config
-    item_ids, hashes = list(checkpoint.item_ids), checkpoint.vocabulary.hashes.tolist()
-    history = _dictionary(
+    item_ids = list(checkpoint.item_ids)
+    history = dictionary(
         "HISTORY", "HISTORY_ROWS", keys_strings=item_ids, values_int64s=range(len(item_ids)), default_int64=-1
     )
-    text = _dictionary(
-        "TEXT",
-        "TEXT_ROWS",
-        # an empty dictionary is not allowed; no hash is ever 0
-        keys_int64s=hashes or [0],
-        values_int64s=range(1, len(hashes) + 1) if hashes else [0],
-        default_int64=0,
-    )
+    text = put_in_front(body := graph.graph, checkpoint)
     # a list takes a third of a dictionary's memory; its last place is that of no item
     id_list = numpy_helper.from_array(np.asarray([*item_ids, ""], dtype=object), "ITEM_IDS")
     items = helper.make_node("Gather", ["ITEM_IDS", "ITEM_ROWS"], ["ITEM_ID"], name="ITEM_ID")
-    body = graph.graph
     body.initializer.append(id_list)
     known = [
         helper.make_node("Constant", [], ["NO_ROW"], value_int=-1),
@@ -148,27 +143,28 @@ def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint, release: 
         helper.make_node("Concat", ["BATCH", "ONE"], ["BATCH_BY_ONE"], axis=0),
         helper.make_node("ConstantOfShape", ["BATCH_BY_ONE"], ["RELEASE"], value=number),
     ]
-    nodes = [history, text, *body.node, items, *known, *released]
+    nodes = [history, *text, *body.node, items, *known, *released]
     del body.node[:]
     body.node.extend(nodes)
     inputs = {value.name: value for value in body.input}
     inputs["HISTORY_ROWS"] = _value("HISTORY", TensorProto.STRING, config.history)
-    inputs["TEXT_ROWS"] = _value("TEXT", TensorProto.INT64, config.words)
+    inputs["TEXT_ROWS"] = _value("TEXT", TensorProto.STRING, 1)
+    for name in ("SENTENCE", "TOKENS"):
+        inputs.pop(name, None)
     del body.input[:]
     body.input.extend(inputs.values())
     outputs = {value.name: value for value in body.output}
     outputs["ITEM_ROWS"] = _value("ITEM_ID", TensorProto.STRING, config.top_k)
     outputs["KNOWN"] = _value("KNOWN", TensorProto.BOOL, config.history)
     outputs["RELEASE"] = _value("RELEASE", TensorProto.INT64, 1)
+    outputs["UNDERSTOOD"] = _value("UNDERSTOOD", TensorProto.FLOAT, 1)
     del body.output[:]
     body.output.extend(outputs.values())
-    graph.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    imported = {operators.domain for operators in graph.opset_import}
+    graph.opset_import.extend(
+        helper.make_opsetid(domain, version) for domain, version in DOMAINS.items() if domain not in imported
+    )
     return graph
-
-
-def _dictionary(source: str, target: str, **tables: Any) -> onnx.NodeProto:  # noqa: ANN401  (ONNX attributes)
-    tables = {name: list(table) if isinstance(table, range) else table for name, table in tables.items()}
-    return helper.make_node("LabelEncoder", [source], [target], domain="ai.onnx.ml", name=target, **tables)
 
 
 def _value(name: str, dtype: int, width: int) -> onnx.ValueInfoProto:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from visrec_client.words import token_tensor
 from visrec_export.canary import answered, choose
 from visrec_export.check import check, check_fused, draw_requests
 from visrec_export.errors import RepositoryError
@@ -86,7 +85,7 @@ def export_release(
         raise CheckpointError(f"no picture to compare on: {next(iter(broken.values()))}")
     if broken:
         warn([f"{offenders('pictures can not be read', list(broken.values()))}: compared as black ones"])
-    texts = [token_tensor(catalogue.titles[row], checkpoint.model_config.words) for row in sample]
+    texts = [catalogue.titles[row] for row in sample]
     ensure_configs(repository)
     shapes = release_shapes(checkpoint, model)
     check_shapes(repository, shapes)
@@ -194,9 +193,10 @@ def release_shapes(checkpoint: Checkpoint, model: Model) -> Shapes:
         "ASPECTS": (config.aspects, config.aspect_dim),
         "MAPS": (config.aspects, REGIONS),
         "HISTORY": (config.history,),
-        "TEXT": (config.words,),
+        "TEXT": (1,),
         "ITEM_ID": (config.top_k,),
         "SCORE": (config.top_k,),
         "ATTENTION": (GRID, GRID),
         "KNOWN": (config.history,),
+        "UNDERSTOOD": (1,),
     }

@@ -49,8 +49,8 @@ class Stock:
         if release.catalogue is None:
             return cls(checkpoint.item_ids, checkpoint.items)
         with np.load(release.catalogue, allow_pickle=False) as stored:
-            vectors, sources = (torch.from_numpy(stored[name]) for name in Items._fields)
-            return cls(tuple(stored["item_ids"].tolist()), Items(vectors, sources))
+            items = Items(*(torch.from_numpy(stored[name]) for name in Items._fields))
+            return cls(tuple(stored["item_ids"].tolist()), items)
 
     def save(self, path: Path) -> None:
         """Write it."""

@@ -6,13 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
-from tritonclient.utils import triton_to_np_dtype
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from visrec_serving.canary_requests import CanaryRequests
+from visrec_serving.canary_requests import CanaryRequests, empty_request
 from visrec_serving.errors import NoAnswer, ReleaseRefused, WrongAnswer
 from visrec_serving.events import tell
 from visrec_serving.pins import FUSED
@@ -66,7 +64,7 @@ class Canary:
         if self._requests:
             return self._requests.inputs()
         assert self._config is not None  # noqa: S101  (for the type checker)
-        return {tensor.name: _zeros(tensor.data_type, tensor.dims) for tensor in self._config.input}
+        return empty_request(self._config)
 
     def _read(self, release: int) -> CanaryRequests | None:
         """The first canary request of a release; None for one that was made by hand: any answer will do."""
@@ -80,10 +78,3 @@ class Canary:
             return None
         first = {field.name: getattr(requests, field.name)[:1] for field in dataclasses.fields(requests)}
         return CanaryRequests(**first)
-
-
-def _zeros(data_type: int, dims: list[int]) -> npt.NDArray[Any]:
-    kind = DataType.Name(data_type).removeprefix("TYPE_")
-    if kind == "STRING":
-        return np.full([1, *dims], b"", dtype=object)
-    return np.zeros([1, *dims], triton_to_np_dtype(kind))

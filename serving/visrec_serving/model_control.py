@@ -8,11 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 from google.protobuf import json_format
 from tritonclient.grpc import InferenceServerClient, InferRequestedOutput
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.utils import InferenceServerException
 
 from visrec_client.channel import service_config
@@ -21,6 +20,7 @@ from visrec_client.errors import VisrecError
 from visrec_client.proxy import find_proxy
 from visrec_client.status import error_from_call
 from visrec_client.transport import infer_input
+from visrec_serving.canary_requests import empty_request
 from visrec_serving.errors import ReleaseRefused
 
 CALL_TIMEOUT = 60.0
@@ -192,12 +192,8 @@ class ModelControl:
         Raises:
             VisrecError: none does.
         """
-        zeros: dict[str, npt.NDArray[Any]] = {}
-        for tensor in self.config("ranker").input:
-            kind = np.float32 if tensor.data_type == DataType.TYPE_FP32 else np.int64
-            zeros[tensor.name] = np.zeros([1, *tensor.dims], kind)
-        zeros["HISTORY"] = np.full(zeros["HISTORY"].shape, b"", dtype=object)
-        return int(self.ask("ranker", zeros)["RELEASE"].item())
+        answer = self.ask("ranker", empty_request(self.config("ranker")))
+        return int(answer["RELEASE"].item())
 
     def _cause(self, error: InferenceServerException) -> VisrecError:
         said = str(error.message())

@@ -15,8 +15,8 @@ from visrec_serving.repository import config_path
 
 REGION = 2**20
 """A region starts with so much, and grows by it."""
-TEXT = 64
-"""Bytes of a string, as far as can be guessed."""
+STRING = 64
+"""Bytes of a string, as far as can be guessed: an item id, or what somebody typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +62,4 @@ def _batch_bytes(config: ModelConfig) -> int:
 
 def _width(data_type: int) -> int:
     kind = DataType.Name(data_type).removeprefix("TYPE_")
-    return TEXT if kind == "STRING" else np.dtype(triton_to_np_dtype(kind)).itemsize
+    return STRING if kind == "STRING" else np.dtype(triton_to_np_dtype(kind)).itemsize

@@ -10,20 +10,19 @@ from tritonclient.grpc.service_pb2 import ModelMetadataResponse
 
 from visrec_client import errors
 from visrec_client.ranking import RankedItem
-from visrec_client.request import Request
+from visrec_client.request import MAX_TEXT, Request
 from visrec_client.status import error_from_status
 from visrec_client.wire import Dimensions, ranked_items, ranking_request, read_dimensions, unknown_history
-from visrec_client.words import token_tensor
+from visrec_training.text.characters import MAX_CHARACTERS
 
-DIMENSIONS = Dimensions(
-    picture_size=224, history_length=3, text_length=8, items=4, aspects=2, aspect_width=5, regions=49
-)
-QUERY = {"HISTORY": ("BYTES", [-1, 50]), "TEXT": ("INT64", [-1, 64])}
+DIMENSIONS = Dimensions(picture_size=224, history_length=3, items=4, aspects=2, aspect_width=5, regions=49)
+QUERY = {"HISTORY": ("BYTES", [-1, 50]), "TEXT": ("BYTES", [-1, 1])}
 RANKED = {
     "ITEM_ID": ("BYTES", [-1, 100]),
     "SCORE": ("FP32", [-1, 100]),
     "ATTENTION": ("FP32", [-1, 7, 7]),
     "KNOWN": ("BOOL", [-1, 50]),
+    "UNDERSTOOD": ("FP32", [-1, 1]),
     "RELEASE": ("INT64", [-1, 1]),
 }
 MODELS = {
@@ -52,7 +51,7 @@ def metadata(
 
 def test_the_sizes_are_learnt_from_the_server() -> None:
     assert read_dimensions(metadata()) == Dimensions(
-        picture_size=224, history_length=50, text_length=64, items=100, aspects=8, aspect_width=64, regions=49
+        picture_size=224, history_length=50, items=100, aspects=8, aspect_width=64, regions=49
     )
 
 
@@ -71,7 +70,7 @@ def test_a_missing_tensor_is_named(model: str, tensor: str) -> None:
         ("recommender", "IMAGE", ("FP32", [-1, 3, 224, 224]), r"IMAGE FP32 .*expects UINT8 \[batch, S=3"),
         ("recommender", "IMAGE", ("UINT8", [-1, 224, 200, 3]), r"expects UINT8 \[batch, S=224, S=224, 3\]"),
         ("recommender", "HISTORY", ("BYTES", [-1, -1]), "HISTORY BYTES"),
-        ("recommender", "TEXT", ("INT64", [64]), "TEXT INT64"),
+        ("recommender", "TEXT", ("INT64", [-1, 64]), r"TEXT INT64 .*expects BYTES \[batch, 1\]"),
         ("ranker", "HISTORY", ("BYTES", [-1, 30]), r"'ranker' has the input HISTORY .*L=50"),
         ("ranker", "SCORE", ("FP32", [-1, 20]), "K=100"),
         ("ranker", "MAPS", ("FP32", [-1, 8, 64]), "MAPS of 64 places, but ATTENTION of 7 x 7"),
@@ -98,9 +97,27 @@ def test_a_picture_goes_to_the_recommender() -> None:
     assert {name: (tensor.dtype.str, tensor.shape) for name, tensor in tensors.items()} == {
         "IMAGE": ("|u1", (1, 224, 224, 3)),
         "HISTORY": ("|O", (1, 3)),
-        "TEXT": ("<i8", (1, 8)),
+        "TEXT": ("|O", (1, 1)),
     }
-    np.testing.assert_array_equal(tensors["TEXT"][0], token_tensor("red", 8))
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+def test_a_text_is_sent_as_it_was_typed(text: str) -> None:
+    _, tensors = ranking_request(DIMENSIONS, None, [], text)
+    assert tensors["TEXT"].tolist() == [[text.encode()]]
+
+
+def test_what_follows_a_nul_is_sent_too() -> None:
+    """NUL ends a string for Triton's C++ backend."""
+    _, tensors = ranking_request(DIMENSIONS, None, [], "red\0apple")
+    assert tensors["TEXT"].tolist() == [[b"red apple"]]
+
+
+def test_a_text_is_as_long_as_what_the_model_reads() -> None:
+    assert MAX_TEXT == MAX_CHARACTERS
+    assert Request(text="é" * MAX_TEXT).text
+    with pytest.raises(errors.InvalidRequest, match=r"16,385 characters, of which the model reads 16,384"):
+        Request(text="é" * (MAX_TEXT + 1))
 
 
 def test_without_a_picture_the_fusion_scorer_is_told_by_zeros() -> None:

@@ -58,6 +58,7 @@ def pixels(uri: str) -> np.ndarray:
 
 def example(title: str, ranked: list[tuple[str, float]], **sent: Any) -> Example:
     absent: dict[str, Any] = {"picture": None, "attention": None, "history": [], "text": ""}
+    absent |= {"understood": None, "is_popular": False}
     return Example(title=title, items=ranked, **(absent | sent))
 
 
@@ -69,8 +70,8 @@ def examples(items: dict[str, Item]) -> list[Example]:
     picture = load_picture(items[APPLE].picture)
     return [
         example("A picture & more", ranked, picture=picture, attention=attention, history=[ROCKET]),
-        example("Words alone", ranked, text="<b>fruit</b>"),
-        example("Nothing", ranked[:1]),
+        example("Words alone", ranked, text="<b>fruit</b>", understood=0.75),
+        example("Nothing", ranked[:1], is_popular=True),
     ]
 
 
@@ -95,7 +96,9 @@ def test_nothing_is_loaded_from_anywhere(html: str) -> None:
 def test_all_that_was_sent_and_came_back_is_shown(html: str, examples: list[Example]) -> None:
     text = Page(html).text
     assert all(shown.title in text for shown in examples)
-    assert "“<b>fruit</b>”" in text, "words are shown as they were typed, not run as HTML"
+    assert "“<b>fruit</b>”" in text, "texts are shown as they were typed, not run as HTML"
+    assert "75% understood" in text
+    assert "these are popular" in text
     assert text.count("1. pear") == 3
     assert text.count("2. rocket") == 2
     assert "25.00%" in text

@@ -1,9 +1,21 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from visrec_demo.catalogue import Item
-from visrec_demo.requests import REQUESTS, Example, aligned, describe, table, width
+from visrec_demo.requests import REQUESTS, Example, aligned, describe, note, table, width
+
+NOTHING: dict[str, Any] = {
+    "title": "x",
+    "picture": None,
+    "attention": None,
+    "history": [],
+    "text": "",
+    "understood": None,
+    "is_popular": False,
+}
 
 
 def test_every_way_of_asking_is_asked_once() -> None:
@@ -23,13 +35,30 @@ def test_every_sticker_that_is_sent_exists(items: dict[str, Item]) -> None:
 def test_a_request_is_described_by_what_is_sent() -> None:
     described = {describe(request) for request in REQUESTS}
     assert "picture: red apple" in described
-    assert 'picture: red apple; words: "heart"' in described
+    assert 'picture: red apple; text: "heart"' in described
     assert "nothing" in described
+
+
+@pytest.mark.parametrize(
+    ("answered", "told"),
+    [
+        ({"text": "red", "understood": 1.0}, None),
+        ({"text": "red zq", "understood": 0.4}, "40% of the text was understood"),
+        ({"text": "red zq", "understood": 0.999}, "99% of the text was understood"),
+        (
+            {"text": "zq", "understood": 0.0, "is_popular": True},
+            "nothing of this is known, so these are popular",
+        ),
+        ({"is_popular": True}, "these are popular"),
+    ],
+)
+def test_what_was_not_understood_is_told(answered: dict[str, Any], told: str | None) -> None:
+    assert note(Example(**(NOTHING | answered))) == told
 
 
 def test_a_table_tells_rank_title_category_and_score(items: dict[str, Item]) -> None:
     ranked = [("openmoji-1f34e", 0.25), ("openmoji-1f680", 0.125)]
-    example = Example(title="x", picture=None, attention=None, history=[], text="", items=ranked)
+    example = Example(**NOTHING, items=ranked)
     assert table(example, items).splitlines() == [
         "   title      category          score",
         "1  red apple  Food & Drink     0.2500",

@@ -32,13 +32,14 @@ def test_an_operator_measures_their_server(server, repository, small_shop, visre
 
 def test_the_limit_computes_what_is_served(server, repository, small_shop):
     dataset = read_dataset(small_shop)
-    shapes = {"IMAGE": [224, 224, 3], "HISTORY": [50], "TEXT": [64]}
+    shapes = {"IMAGE": [224, 224, 3], "HISTORY": [50], "TEXT": [1]}
     request = draw_requests(dataset, shapes, 1)
     history = [item_id for item_id in request["HISTORY"][0] if item_id]
     with Recommender(server.grpc_url, timeout=30) as recommender:
-        request["TEXT"][:] = 0  # the client makes its own from words
         here = Pipeline(repository, "recommender")(request)
-        there = recommender.recommend(request["IMAGE"][0], history, k=20, exclude_history=False)
+        there = recommender.recommend(
+            request["IMAGE"][0], history, request["TEXT"][0, 0], k=20, exclude_history=False
+        )
     assert [item.item_id for item in there.items] == here["ITEM_ID"][0][:20].tolist()
     assert np.allclose([item.score for item in there.items], here["SCORE"][0][:20], atol=1e-6)
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from visrec_client import IncompatibleServer, InvalidImage, InvalidRequest, Recommender
 from visrec_client.picture import load_picture
-from visrec_client.words import token_ids
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.examples import pad_histories
+from visrec_training.retrieval import Typed
 
 TEXTS = ("red", "face", "blue circle", "happy cat", "unheard-of-word")
 
@@ -42,10 +42,8 @@ def test_the_served_answer_is_pytorchs(recommender, checkpoint, items):
             else:
                 aspects, maps = model.attention(model.encoder(torch.from_numpy(load_picture(picture))[None]))
             rows = torch.from_numpy(pad_histories([history], config.history))
-            tokens = np.zeros((1, config.words), np.int64)
-            known = checkpoint.vocabulary.rows(token_ids(text)[: config.words])
-            tokens[0, : len(known)] = known
-            expected, scores, attention = scorer(aspects, maps, rows, torch.from_numpy(tokens))
+            typed = Typed.read([text], checkpoint.vocabulary, config)
+            expected, scores, attention = scorer(aspects, maps, rows, *typed.tensors())
         assert [item.item_id for item in answer.items] == [ids[row] for row in expected[0, :10]]
         assert [item.score for item in answer.items] == pytest.approx(scores[0, :10].tolist(), abs=1e-4)
         if picture is None:
@@ -88,9 +86,14 @@ def test_a_new_visitor_gets_an_answer(recommender):
     assert len(recommender.recommend().items) == 10
 
 
-def test_unknown_ids_and_words_are_ignored(recommender):
+def test_what_is_not_understood_is_ignored_and_told(recommender):
     plain = recommender.recommend()
-    assert recommender.recommend(history=["no such item"], text="qqqqq").items == plain.items
+    unknown = recommender.recommend(history=["no such item"], text="\U00013000\U00013001")
+    assert unknown.items == plain.items
+    assert (unknown.understood, unknown.is_popular) == (0, True)
+    partly = recommender.recommend(text="red \U00013000")
+    assert 0 < partly.understood < 1
+    assert not partly.is_popular
 
 
 def test_words_find_titles(recommender, items):

@@ -8,7 +8,6 @@ import onnxruntime
 import pytest
 from benchmarks.serving.simulated import simulate
 
-from visrec_client.words import token_tensor
 from visrec_export.check import check, draw_requests
 from visrec_export.compact import COMPACT_FROM
 from visrec_export.errors import ExportRefused
@@ -32,7 +31,7 @@ def graphs(checkpoint, tmp_path_factory):
 @pytest.fixture(scope="module")
 def requests(checkpoint):
     pictures = np.random.default_rng(0).integers(0, 255, (32, 224, 224, 3), dtype=np.uint8)
-    return draw_requests(checkpoint, pictures, [token_tensor("red", 64)], 0)
+    return draw_requests(checkpoint, pictures, ["red"], 0)
 
 
 def test_the_best_ten_are_practically_those_of_the_model(checkpoint, graphs, requests):

@@ -12,7 +12,6 @@ import onnxruntime
 import pytest
 import torch
 
-from visrec_client.words import token_tensor
 from visrec_export.check import check, draw_requests
 from visrec_export.errors import ExportRefused
 from visrec_export.graphs import write_graphs
@@ -57,7 +56,7 @@ def test_graphs_declare_what_the_configs_say_with_a_free_batch(repository):
         "ASPECTS": [8, 64],
         "MAPS": [8, 49],
         "HISTORY": [50],
-        "TEXT": [64],
+        "TEXT": [1],
     }
     assert {name: dims[1:] for name, dims in outputs.items()} == {
         "ITEM_ID": [100],
@@ -65,6 +64,7 @@ def test_graphs_declare_what_the_configs_say_with_a_free_batch(repository):
         "ATTENTION": [7, 7],
         "KNOWN": [50],
         "RELEASE": [1],
+        "UNDERSTOOD": [1],
     }
     assert all(isinstance(dims[0], str) for dims in (*inputs.values(), *outputs.values()))
 
@@ -75,14 +75,19 @@ def test_ids_and_words_are_looked_up_inside_the_graph(repository, checkpoint):
         "ASPECTS": np.zeros((1, 8, 64), np.float32),
         "MAPS": np.zeros((1, 8, 49), np.float32),
         "HISTORY": np.full((1, 50), "", object),
-        "TEXT": np.zeros((1, 64), np.int64),
+        "TEXT": np.array([[""]], object),
     }
     plain = session.run(None, nothing)
     unknown = {**nothing, "HISTORY": np.full((1, 50), "never heard of", object)}
     assert session.run(None, unknown)[1] == pytest.approx(plain[1])
     assert not session.run(["KNOWN"], unknown)[0].any()
-    strange = {**nothing, "TEXT": token_tensor("zzzzqqqq xxxxyyyy", 64)[None]}
+    assert session.run(["UNDERSTOOD"], nothing)[0].tolist() == [[0]]
+    strange = {**nothing, "TEXT": np.array([["\U0001f600\U0001f680"]], object)}
+    assert session.run(["UNDERSTOOD"], strange)[0].tolist() == [[0]]
     assert session.run(None, strange)[1] == pytest.approx(plain[1])
+    red = {**nothing, "TEXT": np.array([["rouge"]], object)}
+    assert session.run(["UNDERSTOOD"], red)[0].tolist() == [[1]], "in a language that no title is in"
+    assert session.run(None, red)[1] != pytest.approx(plain[1])
     known = nothing["HISTORY"].copy()
     known[0, 0] = checkpoint.item_ids[7]
     assert session.run(None, {**nothing, "HISTORY": known})[1] != pytest.approx(plain[1])
@@ -100,7 +105,7 @@ def test_the_next_export_stands_beside_what_is_served(copy, run, small_shop, vis
     session = onnxruntime.InferenceSession(copy / "fusion_scorer" / "2" / "model.onnx")
     sizes = {"ASPECTS": (3, 8, 64), "MAPS": (3, 8, 49)}
     feeds = {name: np.zeros(shape, np.float32) for name, shape in sizes.items()}
-    feeds |= {"HISTORY": np.full((3, 50), "", object), "TEXT": np.zeros((3, 64), np.int64)}
+    feeds |= {"HISTORY": np.full((3, 50), "", object), "TEXT": np.full((3, 1), "", object)}
     assert session.run(["RELEASE"], feeds)[0].tolist() == [[2], [2], [2]], "answers carry the number"
 
     assert visrec(*words, "--keep", 1, "--check-requests", 8) == 0
@@ -181,7 +186,7 @@ def test_a_model_that_differs_is_refused(checkpoint, tmp_path):
     model = checkpoint.model()
     write_graphs(checkpoint, model, 1, tmp_path)
     pictures = np.random.default_rng(0).integers(0, 255, (8, 224, 224, 3), dtype=np.uint8)
-    requests = draw_requests(checkpoint, pictures, [token_tensor("red", 64)], 0)
+    requests = draw_requests(checkpoint, pictures, ["red"], 0)
     assert check(checkpoint, model, 1, tmp_path, requests)["same top 10"] == 8
     with torch.no_grad():
         model.query_tower.history.out.weight.mul_(1.5)

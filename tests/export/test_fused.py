@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pytest
 
-from visrec_client.words import token_tensor
 from visrec_export.check import ANSWER, check_fused, draw_requests
 from visrec_export.errors import ExportRefused
 from visrec_export.fused import fuse
@@ -28,7 +27,7 @@ def checkpoint(run):
 def asked(checkpoint, small_shop):
     """Requests with every picture of the shop, and histories and words in turn."""
     pictures, _ = load_pictures(read(small_shop, None).catalogue.images, 224)
-    return draw_requests(checkpoint, pictures, [token_tensor("red", 64), token_tensor("face", 64)], 0)
+    return draw_requests(checkpoint, pictures, ["red", "face"], 0)
 
 
 @pytest.fixture

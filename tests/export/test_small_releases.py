@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from tiny_shops import SHOPS, everybody, write_shop
 
-from visrec_client.words import token_tensor
 from visrec_export.canary import answered, choose
 from visrec_export.check import ask_graphs, check, draw_requests
 from visrec_export.errors import ExportRefused
@@ -67,7 +66,7 @@ def strange_pictures(count):
 
 def check_answers(checkpoint, model, built):
     """Ask the graphs of a release about pictures that its shop doesn't have."""
-    requests = draw_requests(checkpoint, strange_pictures(16), [token_tensor("thing number1", 64)], 0)
+    requests = draw_requests(checkpoint, strange_pictures(16), ["thing number1"], 0)
     figures = check(checkpoint, model, 1, built, requests)
     assert figures["same top 10"] == figures["requests"] == 16
     answer, known = ask_graphs(built, requests), set(checkpoint.item_ids)

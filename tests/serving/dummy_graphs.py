@@ -12,6 +12,7 @@ from onnx import numpy_helper as nh
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
 ITEMS = [f"item-{number}" for number in range(150)]
+WORDS = ["red", "rot", "красный", "赤い"]
 TRITON_TYPES = {
     T.BOOL: "TYPE_BOOL",
     T.FLOAT: "TYPE_FP32",
@@ -208,6 +209,7 @@ def attention(seed=2):
 
 
 def fusion_scorer(release=1, seed=3):
+    """Ranks as the real one does; of texts it understands each of WORDS, alone, and nothing else."""
     rng = np.random.default_rng(seed)
     rows = list(range(len(ITEMS)))
     table = rng.normal(size=(len(ITEMS) + 1, 64)).astype(np.float32)
@@ -226,8 +228,17 @@ def fusion_scorer(release=1, seed=3):
             h.make_node("Gather", ["table", "rows"], ["vectors"]),
             h.make_node("ReduceMean", ["vectors"], ["user"], axes=[1], keepdims=0),
             h.make_node("ReduceMean", ["ASPECTS"], ["picture"], axes=[1], keepdims=0),
-            h.make_node("Cast", ["TEXT"], ["words"], to=T.FLOAT),
-            h.make_node("Sum", ["user", "picture", "words"], ["query"]),
+            h.make_node(
+                "LabelEncoder",
+                ["TEXT"],
+                ["word"],
+                domain="ai.onnx.ml",
+                keys_strings=WORDS,
+                values_floats=[1.0 + place for place in range(len(WORDS))],
+                default_float=0.0,
+            ),
+            h.make_node("Mul", ["word", "direction"], ["typed"]),
+            h.make_node("Sum", ["user", "picture", "typed"], ["query"]),
             h.make_node("MatMul", ["query", "items"], ["logits"]),
             h.make_node("Softmax", ["logits"], ["share"], axis=-1),
             h.make_node("TopK", ["share", "k"], ["SCORE", "best"], axis=-1),
@@ -242,6 +253,7 @@ def fusion_scorer(release=1, seed=3):
             h.make_node("ReduceMean", ["MAPS"], ["map"], axes=[1], keepdims=0),
             h.make_node("Reshape", ["map", "grid"], ["ATTENTION"]),
             h.make_node("Less", ["rows", "count"], ["KNOWN"]),
+            h.make_node("Sign", ["word"], ["UNDERSTOOD"]),
             h.make_node("Shape", ["TEXT"], ["batch"], start=0, end=1),
             h.make_node("Concat", ["batch", "one"], ["batch by one"], axis=0),
             h.make_node("Expand", ["release", "batch by one"], ["RELEASE"]),
@@ -250,16 +262,18 @@ def fusion_scorer(release=1, seed=3):
             tensor("ASPECTS", T.FLOAT, 8, 64),
             tensor("MAPS", T.FLOAT, 8, 49),
             tensor("HISTORY", T.STRING, 50),
-            tensor("TEXT", T.INT64, 64),
+            tensor("TEXT", T.STRING, 1),
         ],
         [
             tensor("ITEM_ID", T.STRING, 100),
             tensor("SCORE", T.FLOAT, 100),
             tensor("ATTENTION", T.FLOAT, 7, 7),
             tensor("KNOWN", T.BOOL, 50),
+            tensor("UNDERSTOOD", T.FLOAT, 1),
             tensor("RELEASE", T.INT64, 1),
         ],
         table=table,
+        direction=rng.normal(size=64).astype(np.float32),
         items=table[:-1].T.copy(),
         k=np.array([100]),
         grid=np.array([0, 7, 7]),

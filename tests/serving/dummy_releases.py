@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import onnx
-from dummy_graphs import ITEMS, attention, encoder, fusion_scorer
+from dummy_graphs import ITEMS, WORDS, attention, encoder, fusion_scorer
 
 from visrec_export.canary import answered
 from visrec_export.check import Requests
@@ -27,7 +27,7 @@ def requests(seed=0, count=3):
     history = np.full((count, 50), "", object)
     history[:, :4] = rng.choice([*ITEMS, "gone"], size=(count, 4))
     pictures = rng.integers(0, 256, size=(count, 224, 224, 3), dtype=np.uint8)
-    text = rng.integers(0, 3, size=(count, 64))
+    text = rng.choice([*WORDS, "unheard of", ""], size=(count, 1)).astype(object)
     return Requests(pictures, np.ones(count, dtype=bool), history, text)
 
 

@@ -77,6 +77,27 @@ def test_an_answer_tells_what_it_could_not_use_and_who_gave_it(recommender):
     assert recommender.recommend(history=long).unknown_history == (), "only what was sent is reported"
 
 
+@pytest.mark.parametrize(
+    ("asked", "understood", "is_popular"),
+    [
+        ({"text": "красный"}, 1, False),
+        ({"text": "zzzz"}, 0, True),
+        ({}, None, True),
+        ({"history": ["gone", ITEMS[0]]}, None, False),
+        ({"history": ["gone"], "text": "zzzz"}, 0, True),
+        ({"image": PICTURE, "text": "zzzz"}, 0, False),
+        ({"text": "a\0\n\u202e\U0010ffff" + "é" * 16_000}, 0, True),
+    ],
+)
+def test_an_answer_tells_what_was_understood_and_when_it_is_merely_what_is_popular(
+    recommender, asked, understood, is_popular
+):
+    answer = recommender.recommend(**asked)
+    assert (answer.understood, answer.is_popular) == (understood, is_popular)
+    popular = recommender.recommend().items
+    assert (answer.items == popular) is is_popular
+
+
 def test_many_requests_keep_their_order(recommender, expected):
     assert all(map(same, recommender.recommend_many(REQUESTS), expected))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dummy_graphs import COMMITTED, ITEMS
+from dummy_graphs import COMMITTED, ITEMS, WORDS
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
@@ -26,7 +26,7 @@ def request(seed, rows):
     return {
         "IMAGE": rng.integers(0, 256, size=(rows, 224, 224, 3), dtype=np.uint8),
         "HISTORY": history,
-        "TEXT": rng.integers(0, 3, size=(rows, 64)),
+        "TEXT": rng.choice([*WORDS, "unheard of", ""], size=(rows, 1)).astype(object),
     }
 
 
@@ -50,6 +50,7 @@ def test_the_recommender_answers_as_its_steps_do(committed_server, committed, as
         np.testing.assert_allclose(answer["SCORE"], right["SCORE"], rtol=1e-4, atol=1e-7)
         np.testing.assert_allclose(answer["ATTENTION"].sum((1, 2)), 1, rtol=1e-5)
         np.testing.assert_array_equal(answer["KNOWN"], np.isin(feeds["HISTORY"], ITEMS))
+        np.testing.assert_array_equal(answer["UNDERSTOOD"], np.isin(feeds["TEXT"], WORDS))
         assert (answer["RELEASE"] == 1).all() and answer["RELEASE"].shape == (len(feeds["TEXT"]), 1)
 
 
@@ -73,6 +74,20 @@ def test_without_a_picture_the_ranker_is_asked(committed_server, ask):
         np.testing.assert_array_equal(answer[name], tensor)
     assert answer["ITEM_ID"].shape == (1, 100)
     assert not answer["ATTENTION"].any()
+
+
+def test_a_text_that_is_not_utf8_is_refused_alone(committed_server, ask):
+    feeds = request(7, 1) | {
+        "ASPECTS": np.zeros((1, 8, 64), np.float32),
+        "MAPS": np.zeros((1, 8, 49), np.float32),
+    }
+    del feeds["IMAGE"]
+    texts = (b"red", b"r\xff", b"\xed\xa0\x80", "красный".encode())  # the third is a single surrogate
+    requests = [feeds | {"TEXT": np.array([[text]], dtype=object)} for text in texts]
+    red, *refused, russian = ask(committed_server, "ranker", *requests)
+    assert all("can't decode byte" in str(error) for error in refused)
+    assert red["UNDERSTOOD"] == russian["UNDERSTOOD"] == 1
+    assert red["ITEM_ID"].tolist() != russian["ITEM_ID"].tolist()
 
 
 def test_another_machines_configs_are_used_where_a_model_has_them(committed, start, tmp_path):

@@ -1,5 +1,6 @@
 """What can't be told never ends the work, nor holds it up, and is told where it still can be."""
 
+import json
 import os
 import re
 import select
@@ -124,6 +125,21 @@ def test_a_result_waits_for_a_slow_reader_until_it_is_stopped(released, number):
 def test_help_ends_quietly_where_nobody_reads_it():
     done = run("--help", stdout=gone_reader())
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "understood", "popular"),
+    [
+        ("red", b"", 1.0, False),
+        ("zzzz", b"nothing of the request is known: these are popular items\n", 0.0, True),
+        ("", b"", None, True),
+    ],
+)
+def test_a_text_that_is_not_understood_is_told(released, text, told, understood, popular):
+    done = run("recommend", "--url", released.grpc_url, "--text", text, "--json")
+    assert (done.returncode, done.stderr) == (0, told)
+    answer = json.loads(done.stdout)
+    assert (answer["understood"], answer["popular"]) == (understood, popular)
 
 
 @pytest.mark.parametrize(

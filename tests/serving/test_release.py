@@ -15,6 +15,7 @@ from feeds import as_inputs
 
 from visrec_serving import pins
 from visrec_serving.canary_requests import CanaryRequests
+from visrec_serving.errors import ReleaseRefused
 from visrec_serving.lock import locked
 
 
@@ -132,6 +133,16 @@ def test_a_release_is_switched_to_and_back_under_load(repository, running, contr
     with grpcclient.InferenceServerClient(running.grpc_url) as client:
         assert set(client.infer("ranker", asking.bare).as_numpy("RELEASE").ravel()) == {4}
     assert control("release", 4)[1] == "release 4 is served already\n"
+
+
+def test_a_canary_of_before_raw_texts_says_what_to_do(tmp_path):
+    release(tmp_path / "models")
+    path = tmp_path / "models" / "canary-1.npz"
+    with np.load(path) as arrays:
+        hashes = np.zeros((3, 64), np.int64)
+        np.savez_compressed(path, **{**arrays, "text": hashes})
+    with pytest.raises(ReleaseRefused, match=r"takes hashes of words.*train and export again"):
+        CanaryRequests.load(path)
 
 
 def cut_short(path):

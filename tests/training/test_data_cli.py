@@ -13,6 +13,7 @@ import pytest
 
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig
+from visrec_training.item_texts import load_text_graph
 from visrec_training.vocabulary import Vocabulary
 
 
@@ -75,13 +76,19 @@ def test_a_checkpoint_is_measured_on_its_own_data_alone(
 def test_a_long_title_does_not_displace_keywords_and_category():
     title = " ".join(f"word{number:03d}" for number in range(400))
     fields = (title, "teapot", "kitchen")
-    vocabulary = Vocabulary.learn([" ".join(fields), "other"])
+    read = load_text_graph("none")
+
+    def hashes(*texts):
+        return [row[row != 0] for row in read(texts).tokens]
+
+    items = [hashes(*fields), hashes("other", "", "")]
+    vocabulary = Vocabulary.learn(items)
     length = ModelConfig().item_words
-    rows, cut = vocabulary.encode([fields, ("other", "", "")], length)
+    rows, cut = vocabulary.encode(items, length)
     assert cut == 1, "what does not fit is counted"
     assert rows.shape == (2, length)
     for word in ("teapot", "kitchen", "word000", "word200"):
-        assert set(vocabulary.encode([(word,)], 1)[0][0]) <= set(rows[0].tolist()), word
+        assert set(vocabulary.known(hashes(word)[0])[:1]) <= set(rows[0].tolist()), word
 
 
 @pytest.mark.parametrize("home", [None, "/", "/nowhere"])

@@ -33,7 +33,7 @@ def ask(scorer, config, *, picture=False, history=(), words=()):
     rows = torch.tensor([[*history, *[-1] * (config.history - len(history))]])
     tokens = torch.tensor([[*words, *[0] * (config.words - len(words))]])
     with torch.inference_mode():
-        return scorer(aspects, maps, rows, tokens)
+        return scorer(aspects, maps, rows, tokens, tokens, torch.zeros(1, scorer.space.width))
 
 
 @pytest.mark.parametrize("picture", [False, True])
@@ -111,7 +111,8 @@ def test_a_new_item_lies_where_one_that_nobody_met_does(checkpoint, model):
 def test_a_catalogue_smaller_than_k_is_filled_up_with_zeros(checkpoint, model):
     from visrec_training.fusion_scorer import FusionScorer
 
-    few = FusionScorer(model.query_tower, Items(*(each[:5] for each in checkpoint.items)), 100)
+    five = Items(*(each[:5] for each in checkpoint.items))
+    few = FusionScorer(model.query_tower, model.text_space, five, 100)
     rows, scores, _ = ask(few.eval(), checkpoint.model_config)
     assert (rows[0, 5:] >= 5).all()  # no item of the catalogue
     assert sorted(rows[0, :5].tolist()) == [0, 1, 2, 3, 4]

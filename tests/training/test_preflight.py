@@ -17,7 +17,7 @@ from visrec_training.interactions import Interactions
 def shop(items, people):
     names = tuple(map(str, range(items)))
     done = Interactions(np.arange(people), np.arange(people) % items, np.ones(people, dtype=bool))
-    return Dataset(Catalogue(names, (Path(),) * items, names, names, names), done)
+    return Dataset(Catalogue(names, (Path(),) * items, names, names, names, names), done)
 
 
 def test_a_shop_that_fits_is_let_through():

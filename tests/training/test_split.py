@@ -18,7 +18,7 @@ sequences = st.lists(
 def dataset(sequences):
     users = np.concatenate([np.full(len(s), user) for user, s in enumerate(sequences)]).astype(np.int64)
     items = np.concatenate(sequences).astype(np.int64)
-    columns = [tuple(f"{n}" for n in range(ITEMS))] * 5
+    columns = [tuple(f"{n}" for n in range(ITEMS))] * 6
     return Dataset(Catalogue(*columns), Interactions(users, items, np.ones(len(items), dtype=bool)))
 
 

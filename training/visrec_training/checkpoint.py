@@ -23,7 +23,7 @@ from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.vocabulary import Vocabulary
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Checkpoint:
 
     def fusion_scorer(self, model: Model) -> FusionScorer:
         """The scorer over the catalogue as it was when the checkpoint was written."""
-        return FusionScorer(model.query_tower, self.items, self.model_config.top_k).eval()
+        return FusionScorer(model.query_tower, model.text_space, self.items, self.model_config.top_k).eval()
 
     def check_data(self, now: Fingerprint) -> None:
         """Make sure that data is what this was trained on: measuring on other data measures nothing.

@@ -49,6 +49,12 @@ class ModelConfig:
     """T: the most tokens of a request's text that are read."""
     item_words: int = 256
     """The most tokens of an item's texts that it can be found by."""
+    text_encoder: str = "use-multilingual"
+    """The sentence encoder, which finds items by the meaning of a text; "none" matches words alone."""
+    sentence_dim: int = 192
+    """Width of the first part of the text space, in which items and searches lie by their meaning."""
+    lexical_dim: int = 128
+    """Width of its second part, in which they lie by their words."""
     top_k: int = 100
     """K: items in an answer."""
     history_heads: int = 8
@@ -74,6 +80,8 @@ class ModelConfig:
             "history",
             "words",
             "item_words",
+            "sentence_dim",
+            "lexical_dim",
             "top_k",
         ):
             _check(self, field, getattr(self, field) >= 1, "a whole number of at least 1")

@@ -1,6 +1,6 @@
 """The data contract: a folder with items, interactions and pictures, checked as it is read.
 
-items           item_id, image, title [, category] [, keywords]
+items           item_id, image, title [, category] [, keywords] [, description]
 interactions    user_id, item_id, timestamp [, liked] [, split]
 pictures, where `image` says, relative to the folder
 
@@ -26,8 +26,10 @@ from visrec_training.picture_folder import describe_skipped, find_pictures
 from visrec_training.table_files import find_tables, is_table, table_files
 from visrec_training.tables import MALFORMED, Table, column_names, read_table
 
-ITEM_COLUMNS = (("item_id", "image", "title"), ("category", "keywords"))
+ITEM_COLUMNS = (("item_id", "image", "title"), ("category", "keywords", "description"))
 INTERACTION_COLUMNS = (("user_id", "item_id"), ("timestamp", "liked", "split"))
+TEXTS = ("image", "title", "category", "keywords", "description")
+"""Columns of items in the order of `Catalogue`'s fields."""
 DEFAULT_LIMITS = LossLimits()
 
 
@@ -41,13 +43,14 @@ class Catalogue:
     categories: tuple[str, ...]
     """An empty string where an item has none."""
     keywords: tuple[str, ...]
+    descriptions: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.item_ids)
 
-    def fields(self, row: int) -> tuple[str, str, str]:
-        """The texts of an item: what a search should find it by."""
-        return self.titles[row], self.keywords[row], self.categories[row]
+    def fields(self, row: int) -> tuple[str, str, str, str]:
+        """The texts of an item, by which a search finds it: title, keywords, category, description."""
+        return self.titles[row], self.keywords[row], self.categories[row], self.descriptions[row]
 
     def text(self, row: int) -> str:
         """All words of an item."""
@@ -176,7 +179,7 @@ def _catalogue(table: Table, folder: Path) -> tuple[Catalogue, Tally, list[str]]
     """Items sorted by id, so that the order of the table's rows decides nothing."""
     columns = {name: texts(column, name) for name, column in table.columns.items() if name != "item_id"}
     found = ids(table.columns["item_id"], "item_id")
-    fields = [columns.get(name, ("",) * table.rows) for name in ("image", "title", "category", "keywords")]
+    fields = [columns.get(name, ("",) * table.rows) for name in TEXTS]
     rows: dict[str, tuple[str, ...]] = {}
     dropped = {
         MALFORMED: table.malformed,
@@ -195,7 +198,7 @@ def _catalogue(table: Table, folder: Path) -> tuple[Catalogue, Tally, list[str]]
         raise DataError(f"{folder} has a table of items with no rows that have an item_id")
     dropped["that repeat another"] = table.rows - len(rows) - dropped["without an item_id"]
     item_ids = sorted(rows)
-    images, titles, categories, keywords = zip(*(rows[item_id] for item_id in item_ids), strict=True)
+    images, titles, *others = zip(*(rows[item_id] for item_id in item_ids), strict=True)
     tally = Tally(
         source=table.source,
         read=table.rows + table.malformed,
@@ -208,7 +211,7 @@ def _catalogue(table: Table, folder: Path) -> tuple[Catalogue, Tally, list[str]]
         if (empty := values.count(""))
     ]
     paths = tuple(_picture(folder, image) for image in images)
-    return Catalogue(tuple(item_ids), paths, titles, categories, keywords), tally, warnings
+    return Catalogue(tuple(item_ids), paths, titles, *others), tally, warnings
 
 
 def _picture(folder: Path, image: str) -> Path:
@@ -252,6 +255,7 @@ def read_pictures(folder: Path, limits: LossLimits = DEFAULT_LIMITS) -> Dataset:
         titles=tuple(path.stem.replace("_", " ").replace("-", " ") for path in relative),
         categories=tuple(path.parent.as_posix() if path.parent.name else "" for path in relative),
         keywords=("",) * len(relative),
+        descriptions=("",) * len(relative),
     )
     tally = Tally(source=folder.name or str(folder), read=len(relative), used=len(relative))
     skipped = describe_skipped(found.skipped)

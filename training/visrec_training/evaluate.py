@@ -11,6 +11,7 @@ from torch import Tensor
 
 from visrec_training.beyond_accuracy import beyond_accuracy, calibration, category_vectors
 from visrec_training.checkpoint import Checkpoint
+from visrec_training.config import ModelConfig
 from visrec_training.data import Catalogue
 from visrec_training.examples import QueryWords
 from visrec_training.fingerprint import fingerprint
@@ -21,9 +22,10 @@ from visrec_training.metrics import random_metrics, ranking_metrics
 from visrec_training.model import Model
 from visrec_training.prepare import Prepared, reduce_regions
 from visrec_training.regions import load_pictures
-from visrec_training.retrieval import Modalities, Ranking, rank_catalogue, rank_scores
+from visrec_training.retrieval import Modalities, Ranking, Typed, rank_catalogue, rank_scores
 from visrec_training.split import NOTHING, Queries, Section, Split
 from visrec_training.validation import nothing_held_out
+from visrec_training.vocabulary import Vocabulary
 
 COMBINATIONS = (
     Modalities(),
@@ -48,6 +50,8 @@ class Served:
     aspects: Tensor
     maps: Tensor
     words: QueryWords
+    vocabulary: Vocabulary
+    config: ModelConfig
     seed: int
 
     @classmethod
@@ -60,15 +64,20 @@ class Served:
         return cls(
             checkpoint.fusion_scorer(model).to(device),
             *model.aspects(reduced),
-            QueryWords(catalogue, checkpoint.vocabulary, checkpoint.model_config.words),
+            QueryWords(catalogue, checkpoint.vocabulary, checkpoint.model_config),
+            checkpoint.vocabulary,
+            checkpoint.model_config,
             checkpoint.train_config.seed,
         )
 
-    def rank(self, section: Section, sent: Modalities, tokens: Rows | None = None) -> Ranking:
-        """Ask the queries of a section; without `tokens`, int64 [n, T], no words are sent."""
-        if tokens is None:
-            tokens = np.zeros((len(section.queries), 1), dtype=np.int64)
-        return rank_catalogue(self.scorer, self.aspects, self.maps, section, sent, tokens)
+    def rank(self, section: Section, sent: Modalities, typed: Typed | None = None) -> Ranking:
+        """Ask the queries of a section; without `typed`, no words are sent."""
+        return rank_catalogue(self.scorer, self.aspects, self.maps, section, sent, typed)
+
+    def search(self, items: Rows) -> Typed:
+        """Draw a search for each item, int64 [n], the same each time."""
+        drawn = self.words.draw(items, np.random.default_rng(self.seed))
+        return Typed.read(drawn.texts, self.vocabulary, self.config)
 
 
 def evaluate(
@@ -148,9 +157,8 @@ def ask(served: Served, split: Split, section: Section) -> dict[str, Ranking]:
     of a new visitor.
     """
     if not split.is_fixed:
-        rng = np.random.default_rng(served.seed)
-        tokens = served.words.draw(np.concatenate(section.queries.targets), rng)
-        return {str(sent): served.rank(section, sent, tokens) for sent in COMBINATIONS}
+        typed = served.search(np.concatenate(section.queries.targets))
+        return {str(sent): served.rank(section, sent, typed) for sent in COMBINATIONS}
     history = Modalities(history=True)
     rankings = {str(sent): served.rank(section, sent) for sent in (Modalities(), history)}
     for count in SHORT_HISTORIES:
@@ -237,8 +245,12 @@ def _attention(served: Served, catalogue: Catalogue, checkpoint: Checkpoint) -> 
     pictures, _ = load_pictures([catalogue.images[row] for row in rows], checkpoint.model_config.picture_size)
     nothing = torch.full((count, 1), -1, device=served.aspects.device)
     chosen = torch.from_numpy(rows).to(nothing.device)
+    nothing_typed = Typed.nothing(count, served.scorer.space.width).tensors()
     _, attention = served.scorer.logits(
-        served.aspects[chosen], served.maps[chosen], nothing, torch.zeros_like(nothing)
+        served.aspects[chosen],
+        served.maps[chosen],
+        nothing,
+        *(tensor.to(nothing.device) for tensor in nothing_typed),
     )
     return attention_on_object(attention.cpu().double().numpy(), pictures)
 

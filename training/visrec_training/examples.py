@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from visrec_client.words import token_ids
-from visrec_training.config import TrainConfig
+from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.data import Catalogue
 from visrec_training.interactions import Rows
+from visrec_training.item_texts import word_tokens
 from visrec_training.split import NOTHING, Split
 from visrec_training.vocabulary import Vocabulary
 
@@ -51,31 +51,47 @@ def pad_histories(histories: list[Rows], length: int) -> Rows:
     return padded
 
 
+@dataclass(frozen=True, slots=True)
+class Searches:
+    """What people might have typed: n texts."""
+
+    texts: list[str]
+    tokens: Rows
+    """int64 [n, T], rows of the vocabulary; all 0 where nothing was typed."""
+
+
 class QueryWords:
     """Makes up what a person might have typed to find an item: one to three of its own words.
 
     Interactions don't say what was typed; these words are simulated, in training and wherever they measure.
     """
 
-    def __init__(self, catalogue: Catalogue, vocabulary: Vocabulary, length: int) -> None:
-        """Prepare each item's words; `length` is T."""
-        self.length = length
-        self._rows: list[list[Rows]] = []
-        for row in range(len(catalogue)):
-            tokens = [vocabulary.rows(token_ids(word)) for word in catalogue.text(row).split()]
-            self._rows.append([rows[rows > 0] for rows in tokens if (rows > 0).any()])
+    def __init__(self, catalogue: Catalogue, vocabulary: Vocabulary, config: ModelConfig) -> None:
+        """Prepare each item's words.
 
-    def draw(self, items: Rows, rng: np.random.Generator) -> Rows:
-        """Tokens for a search for each item, int64 [n, T]; all 0 for an item without words."""
-        drawn = np.zeros((len(items), self.length), dtype=np.int64)
+        Args:
+            catalogue: the items.
+            vocabulary: knows the words.
+            config: says which text encoder reads them, and how many tokens a search has.
+        """
+        self._length = config.words
+        words = [catalogue.text(row).split() for row in range(len(catalogue))]
+        hashes = word_tokens([word for each in words for word in each], config.text_encoder)
+        rows = {word: vocabulary.known(found) for word, found in hashes.items()}
+        self._words = [[(word, rows[word]) for word in each if rows[word]] for each in words]
+
+    def draw(self, items: Rows, rng: np.random.Generator) -> Searches:
+        """A search for each item; nothing for an item without words."""
+        texts, tokens = [], np.zeros((len(items), self._length), dtype=np.int64)
         for index, item in enumerate(items):
-            known = self._rows[item]
+            known, drawn = self._words[item], []
             if known:
                 count = min(len(known), rng.integers(1, MAX_QUERY_WORDS + 1))
-                chosen = rng.choice(len(known), size=count, replace=False)
-                tokens = np.concatenate([known[word] for word in chosen])[: self.length]
-                drawn[index, : len(tokens)] = tokens
-        return drawn
+                drawn = [known[place] for place in rng.choice(len(known), size=count, replace=False)]
+                rows = [row for _, found in drawn for row in found][: self._length]
+                tokens[index, : len(rows)] = rows
+            texts.append(" ".join(word for word, _ in drawn))
+        return Searches(texts, tokens)
 
 
 class Examples(ABC):
@@ -131,7 +147,7 @@ class NextItem(Examples):
         left_out = has_picture | (rng.random(size) < 0.5)
         ends = np.where(rng.random(size) < config.keep_history, positions - left_out, starts)
         has_words = rng.random(size) < config.keep_words
-        tokens = self._query_words.draw(targets, rng) * has_words[:, None]
+        tokens = self._query_words.draw(targets, rng).tokens * has_words[:, None]
         return Batch(
             pictures=torch.from_numpy(np.where(has_picture, self._flat[positions - 1], -1)),
             history=torch.from_numpy(self._window(starts, ends)),
@@ -184,7 +200,7 @@ class AnyItem(Examples):
             pictures.append(viewed)
             histories.append(history)
             targets.append(wanted)
-        tokens = self._query_words.draw(searched, rng) * (searched >= 0)[:, None]
+        tokens = self._query_words.draw(searched, rng).tokens * (searched >= 0)[:, None]
         longest = min(self._history, max(1, *map(len, histories)))
         return Batch(
             pictures=torch.tensor(pictures),

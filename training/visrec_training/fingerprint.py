@@ -44,6 +44,7 @@ def _of_items(catalogue: Catalogue) -> Fingerprint:
         "titles": _texts(catalogue.titles),
         "categories": _texts(catalogue.categories),
         "keywords": _texts(catalogue.keywords),
+        "descriptions": _texts(catalogue.descriptions),
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visrec_training.item_tower import Items
 from visrec_training.query_tower import History, QueryTower
+from visrec_training.text_space import TextSpace
 
 
 class FusionScorer(nn.Module):
@@ -18,28 +20,45 @@ class FusionScorer(nn.Module):
     item_vectors: Tensor
     sources: Tensor
 
-    def __init__(self, tower: QueryTower, items: Items, k: int) -> None:
+    def __init__(self, tower: QueryTower, space: TextSpace, items: Items, k: int) -> None:
         """Build it.
 
         Args:
             tower: makes queries.
+            space: makes their part that is compared with the texts of items.
             items: the catalogue.
             k: items in an answer; a smaller catalogue is filled up with row N, that scores 0.
         """
         super().__init__()
-        self.tower, self.k = tower, k
+        self.tower, self.space, self.k = tower, space, k
         self.items = len(items.vectors)
-        self.register_buffer("item_vectors", items.vectors)
+        self.register_buffer("item_vectors", torch.cat([items.vectors, items.texts], dim=1))
         self.register_buffer("sources", items.sources)
 
-    def logits(self, aspects: Tensor, maps: Tensor, history: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(
+        self,
+        aspects: Tensor,
+        maps: Tensor,
+        history: Tensor,
+        tokens: Tensor,
+        hashes: Tensor,
+        sentence: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """Score every item: logits [B, N] and attention [B, 7, 7]. Arguments as for `forward`."""
         read = History.look_up(self.item_vectors, self.sources, history, self.tower.config)
-        query, attention = self.tower(aspects, maps, read, tokens)
-        return query @ self.item_vectors.T, attention
+        query, attention = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
+        return torch.cat(
+            [query, self.space(sentence, hashes, tokens)], dim=1
+        ) @ self.item_vectors.T, attention
 
     def forward(
-        self, aspects: Tensor, maps: Tensor, history: Tensor, tokens: Tensor
+        self,
+        aspects: Tensor,
+        maps: Tensor,
+        history: Tensor,
+        tokens: Tensor,
+        hashes: Tensor,
+        sentence: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Answer requests.
 
@@ -48,11 +67,13 @@ class FusionScorer(nn.Module):
             maps: float [B, M, 49]; all 0 without a picture.
             history: int64 [B, L], rows of items; -1 pads, and stands for unknown items.
             tokens: int64 [B, T], rows of words; 0 pads, and stands for unknown words.
+            hashes: int64 [B, T], the words themselves.
+            sentence: float [B, W], the text as the sentence encoder has it; all 0 without a text.
 
         Returns:
             rows int64 [B, K] and probabilities float [B, K], best first; attention float [B, 7, 7].
         """
-        logits, attention = self.logits(aspects, maps, history, tokens)
+        logits, attention = self.logits(aspects, maps, history, tokens, hashes, sentence)
         scores, rows = logits.softmax(dim=-1).topk(min(self.k, self.items), dim=-1)
         missing = (0, self.k - scores.shape[1])
         return F.pad(rows, missing, value=self.items), F.pad(scores, missing), attention

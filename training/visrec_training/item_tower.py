@@ -33,12 +33,15 @@ class Items(NamedTuple):
     """
     sources: Tensor
     """float [N, collaborative_dim]: how an item reads in a history."""
+    texts: Tensor
+    """float [N, text_dim]: what a search is compared with; [N, 0] where nobody searches."""
 
     @classmethod
     def join(cls, content: Tensor, places: Tensor) -> Items:
-        """Content vectors [N, dim] and places [N, place_width]."""
+        """Content vectors [N, dim] and places [N, place_width]; without texts."""
         width = places.shape[1] // 2
-        return cls(torch.cat([content, places[:, width:]], dim=-1), places[:, :width])
+        vectors = torch.cat([content, places[:, width:]], dim=-1)
+        return cls(vectors, places[:, :width], vectors[:, :0])
 
 
 def place_width(config: ModelConfig) -> int:

@@ -10,6 +10,8 @@ from visrec_training.config import ModelConfig
 from visrec_training.encoder import Encoder
 from visrec_training.item_tower import ItemTower, PictureVector, WordBag
 from visrec_training.query_tower import QueryTower
+from visrec_training.text.encoders import text_encoder
+from visrec_training.text_space import TextSpace
 from visrec_training.vocabulary import Vocabulary
 
 
@@ -32,6 +34,7 @@ class Model(nn.Module):
         picture, words = PictureVector(config), WordBag(config, torch.from_numpy(vocabulary.rarity))
         self.item_tower = ItemTower(config, items, picture, words)
         self.query_tower = QueryTower(config, picture, words)
+        self.text_space = TextSpace(config, text_encoder(config.text_encoder).width, vocabulary)
 
     @torch.no_grad()
     def aspects(self, reduced: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from visrec_training.config import ModelConfig
 from visrec_training.examples import pad_histories
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.interactions import Rows
+from visrec_training.item_texts import load_text_graph
 from visrec_training.split import Section
+from visrec_training.vocabulary import Vocabulary
 
 DEPTH, BATCH = 20, 512
 
@@ -35,6 +39,39 @@ class Modalities:
 
 
 @dataclass(frozen=True, slots=True)
+class Typed:
+    """n texts, as the model reads them."""
+
+    tokens: Rows
+    """int64 [n, T], rows of the vocabulary."""
+    hashes: Rows
+    """int64 [n, T]."""
+    sentences: npt.NDArray[np.float32]
+    """float32 [n, W]."""
+
+    @classmethod
+    def nothing(cls, count: int, width: int) -> Typed:
+        """Of people who type nothing."""
+        none = np.zeros((count, 1), dtype=np.int64)
+        return cls(none, none, np.zeros((count, width), dtype=np.float32))
+
+    @classmethod
+    def read(cls, texts: Sequence[str], vocabulary: Vocabulary, config: ModelConfig) -> Typed:
+        """Texts as they are served: by the text graph and the vocabulary."""
+        read = load_text_graph(config.text_encoder)(texts)
+        hashes = read.tokens[:, : config.words]
+        return cls(vocabulary.rows(hashes), hashes, read.sentence)
+
+    def tensors(self, chosen: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
+        """What a scorer takes, of some of the texts."""
+        return (
+            torch.from_numpy(self.tokens[chosen]),
+            torch.from_numpy(self.hashes[chosen]),
+            torch.from_numpy(self.sentences[chosen]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
     """The best 20 items for each query of a section."""
 
@@ -51,7 +88,7 @@ def rank_catalogue(
     maps: Tensor,
     section: Section,
     modalities: Modalities,
-    tokens: Rows,
+    typed: Typed | None = None,
 ) -> Ranking:
     """Ask the queries of a section.
 
@@ -61,10 +98,12 @@ def rank_catalogue(
         maps: float [N, M, 49].
         section: n queries, and the items that are ranked for them.
         modalities: what is sent.
-        tokens: int64 [n, T], the words; used only if `modalities.words`.
+        typed: n texts; used only if `modalities.words`.
     """
     queries, rows, scores = section.queries, [], []
     device = scorer.item_vectors.device
+    if typed is None or not modalities.words:
+        typed = Typed.nothing(len(queries), scorer.space.width)
     for start in range(0, len(queries), BATCH):
         chosen = slice(start, start + BATCH)
         viewed, histories = queries.viewed[chosen], queries.histories[chosen]
@@ -78,7 +117,7 @@ def rank_catalogue(
             aspects[pictures] * has_picture,
             maps[pictures] * has_picture,
             torch.from_numpy(history if modalities.history else np.full_like(history, -1)).to(device),
-            torch.from_numpy(tokens[chosen] * modalities.words).to(device),
+            *(tensor.to(device) for tensor in typed.tensors(chosen)),
         )
         probabilities = logits.softmax(dim=-1)[:, : scorer.items]
         best = best_items(logits[:, : scorer.items], section, start)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from visrec_training.attention import GIST
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.collaborative import fit_places, learn_places
 from visrec_training.config import ModelConfig, TrainConfig
@@ -23,14 +24,17 @@ from visrec_training.errors import CheckpointError, DataError
 from visrec_training.examples import AnyItem, Batch, QueryWords, follows, make_examples
 from visrec_training.fingerprint import fingerprint
 from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.item_texts import background, item_words, read_item_texts
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.optimizer import make_optimizer
 from visrec_training.prepare import Prepared, reduce_regions, summarize, warn
 from visrec_training.query_tower import History
 from visrec_training.regions import load_pictures
+from visrec_training.text.encoders import text_encoder
+from visrec_training.text_space import TextSpace
 from visrec_training.validation import Validation
-from visrec_training.vocabulary import Vocabulary, cut_texts
+from visrec_training.vocabulary import NO_WORDS, Vocabulary, cut_texts
 
 FIT_PICTURES = 2_000  # more tell no more about the attention's fitted parts
 
@@ -78,12 +82,15 @@ class Trainer:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.prepared, self.config, self.out, self.device = prepared, config, out, device
         catalogue, split = prepared.dataset.catalogue, prepared.split
-        self.vocabulary = Vocabulary.learn([catalogue.text(row) for row in split.warm_items])
-        texts = [catalogue.fields(row) for row in range(len(catalogue))]
-        tokens, cut = self.vocabulary.encode(texts, model_config.item_words)
+        space = TextSpace(model_config, text_encoder(model_config.text_encoder).width, NO_WORDS)
+        space.fit_meaning(torch.from_numpy(background(model_config.text_encoder)))
+        texts = read_item_texts(catalogue, model_config.text_encoder, space)
+        self.vocabulary = Vocabulary.learn([texts.tokens[row] for row in split.warm_items])
+        tokens, cut = self.vocabulary.encode(texts.tokens, model_config.item_words)
+        self.meanings = texts.meanings.to(device)
         self.tokens = torch.from_numpy(tokens).to(device)
         self.summary = summarize(prepared, cut_texts(cut, model_config.item_words))
-        self.query_words = QueryWords(catalogue, self.vocabulary, model_config.words)
+        self.query_words = QueryWords(catalogue, self.vocabulary, model_config)
         self.examples = make_examples(split, catalogue, self.query_words, model_config.history, config)
         self.has_id = torch.from_numpy(split.candidates).to(device)
         # items without interactions are masked from the softmax, unless content is all that is learned from
@@ -91,6 +98,8 @@ class Trainer:
         self.fingerprint = fingerprint(prepared.dataset, prepared.regions, split)
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
         self._fit_attention()
+        self.model.text_space.mean.copy_(space.mean)
+        self.model.text_space.axes.copy_(space.axes)
         self.reduced = reduce_regions(self.model.attention.reduce, prepared.regions, device)
         self.learned = None
         if split.candidates.any():
@@ -174,7 +183,8 @@ class Trainer:
 
     def _score(self) -> float | None:
         """Validation NDCG@10; None where there is nothing to ask."""
-        scorer = FusionScorer(self.model.query_tower, self.items, self.model.config.top_k).eval()
+        model = self.model
+        scorer = FusionScorer(model.query_tower, model.text_space, self.items, model.config.top_k).eval()
         return self.validation.score(scorer, self.aspects, self.maps)
 
     def _is_stale(self) -> bool:
@@ -223,11 +233,15 @@ class Trainer:
         self.aspects, self.maps = self.model.aspects(self.reduced)
         if new_gists:
             self._place()
-        self.items = self._items(self.aspects, self.has_id)
+        items, space = self._items(self.aspects, self.has_id), self.model.text_space
+        words = item_words(space, self.vocabulary.hashes, self.tokens)
+        self.items = items._replace(texts=space.items(self.meanings, self.aspects[:, GIST], words))
 
     def _place(self) -> None:
         """Place items by their gists and words, both as they are known and as if nobody had met them."""
-        tower = self.model.item_tower
+        tower, warm = self.model.item_tower, torch.from_numpy(self.prepared.split.warm_items)
+        warm = warm.to(self.device)
+        self.model.text_space.fit_looks(self.aspects[warm, GIST], self.meanings[warm])
         if self.learned:
             unseen = fit_places(tower, self.learned, self.aspects, self.config)
         self.known_places = self.new_places = tower.places(self.aspects, self.tokens, self.has_id)

@@ -20,6 +20,7 @@ from visrec_training.encoder import PRETRAINED, Encoder
 from visrec_training.errors import DataError
 from visrec_training.preflight import check_folders, check_memory
 from visrec_training.prepare import prepare, read, warn
+from visrec_training.text.encoders import ENCODERS
 from visrec_training.train import Progress, Trainer
 
 
@@ -30,8 +31,8 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="holds the tables items (item_id, image, title [, category] [, keywords]) and interactions"
-        " (user_id, item_id, timestamp), as Parquet or CSV, and the pictures that `image` names",
+        help="holds the tables items (item_id, image, title [, category] [, keywords] [, description]) and"
+        " interactions (user_id, item_id, timestamp), as Parquet or CSV, and the pictures that `image` names",
     )
     source.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="nothing but pictures; subfolders are categories"
@@ -98,6 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backbone", default=ModelConfig().backbone, help="any timm model name, e.g. resnet50"
     )
     parser.add_argument(
+        "--text-encoder",
+        default=ModelConfig().text_encoder,
+        choices=sorted(ENCODERS),
+        help="finds items by the meaning of a text, in any language; 'none' matches words alone",
+    )
+    parser.add_argument(
         "--weights",
         default=PRETRAINED,
         help="the backbone's: 'pretrained', 'random', or a file with a state dict of the timm model",
@@ -125,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     """Train."""
     fields = [field.name for field in dataclasses.fields(TrainConfig) if hasattr(args, field.name)]
     config = TrainConfig(**{name: getattr(args, name) for name in fields})
-    model_config = ModelConfig(backbone=args.backbone)
+    model_config = ModelConfig(backbone=args.backbone, text_encoder=args.text_encoder)
     last = args.out / "last.pt"
     if args.resume and not last.is_file():
         raise DataError(f"nothing to resume: {last} doesn't exist")

@@ -42,8 +42,7 @@ class Validation:
         queries = self.section.queries
         if not len(queries):
             return None
-        no_words = np.zeros((len(queries), 1), dtype=np.int64)
-        rankings = [rank_catalogue(scorer, aspects, maps, self.section, sent, no_words) for sent in self.sent]
+        rankings = [rank_catalogue(scorer, aspects, maps, self.section, sent) for sent in self.sent]
         return float(np.mean([ranking_metrics(each.rows, queries.targets)["ndcg@10"] for each in rankings]))
 
 

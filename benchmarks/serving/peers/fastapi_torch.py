@@ -12,6 +12,7 @@ from benchmarks.serving.peers.request import THREADS, answers, tensors
 from fastapi import Body, FastAPI
 
 from visrec_training.checkpoint import Checkpoint
+from visrec_training.retrieval import Typed
 
 torch.set_num_threads(THREADS)
 app = FastAPI()
@@ -27,8 +28,8 @@ def recommend(request: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
     """Answer one request; a plain function, so FastAPI runs it in a thread and goes on listening."""
     given = tensors(request)
     history = np.asarray([[row_of.get(item_id, -1) for item_id in given["HISTORY"][0]]])
-    words = checkpoint.vocabulary.rows(given["TEXT"][0].tolist())[None]
+    typed = Typed.read([request["text"]], checkpoint.vocabulary, checkpoint.model_config)
     with torch.inference_mode():
         aspects, maps = model.attention(model.encoder(torch.from_numpy(given["IMAGE"])))
-        rows, scores, _ = scorer(aspects, maps, torch.from_numpy(history), torch.from_numpy(words))
+        rows, scores, _ = scorer(aspects, maps, torch.from_numpy(history), *typed.tensors())
     return answers({"ITEM_ID": ids[rows.numpy()], "SCORE": scores.numpy()})[0]

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from visrec_bench.limit import Pipeline
 from visrec_client.picture import load_picture
-from visrec_client.words import token_tensor
 
-HISTORY_LENGTH, TEXT_LENGTH = 50, 64
+HISTORY_LENGTH = 50
 THREADS = int(os.environ.get("PEER_THREADS", "1"))
 """Threads of the model in each worker; a peer runs a worker a core."""
 
@@ -34,7 +33,7 @@ def tensors(request: dict[str, Any]) -> Tensors:
     return {
         "IMAGE": load_picture(base64.b64decode(request["image"]))[None],
         "HISTORY": history[None],
-        "TEXT": token_tensor(request["text"], TEXT_LENGTH)[None],
+        "TEXT": np.array([[request["text"]]], dtype=np.object_),
     }
 
 

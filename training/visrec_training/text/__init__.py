@@ -1,0 +1,1 @@
+"""Texts as numbers: one ONNX graph, of standard operators alone, that training and serving both run."""
