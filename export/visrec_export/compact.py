@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.fusion_scorer import FusionScorer, add_matches
 from visrec_training.query_tower import History
 
 COMPACT_FROM = 50_000
@@ -31,6 +31,9 @@ class CompactScorer(nn.Module):
     codes: Tensor
     scales: Tensor
     vectors: Tensor
+    text_codes: Tensor
+    text_scales: Tensor
+    texts: Tensor
     sources: Tensor
 
     def __init__(self, scorer: FusionScorer) -> None:
@@ -41,11 +44,11 @@ class CompactScorer(nn.Module):
         """
         super().__init__()
         self.tower, self.space, self.k = scorer.tower, scorer.space, scorer.k
-        codes, scales = _quantise(scorer.item_vectors)
-        self.register_buffer("codes", codes)
-        self.register_buffer("scales", scales)
-        self.register_buffer("vectors", scorer.item_vectors.half())
-        self.register_buffer("sources", scorer.sources.half())
+        self.codes, self.scales = map(nn.Buffer, _quantise(scorer.item_vectors))
+        self.vectors = nn.Buffer(scorer.item_vectors.half())
+        self.text_codes, self.text_scales = map(nn.Buffer, _quantise(scorer.item_texts))
+        self.texts = nn.Buffer(scorer.item_texts.half())
+        self.sources = nn.Buffer(scorer.sources.half())
 
     def forward(
         self,
@@ -60,10 +63,11 @@ class CompactScorer(nn.Module):
         read = History.look_up(self.vectors, self.sources, history, self.tower.config)
         read = read._replace(vectors=read.vectors.float(), sources=read.sources.float())
         query, attention = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
-        query = torch.cat([query, self.space(sentence, hashes, tokens)], dim=1)
-        coarse = self._coarse_logits(query)
+        coarse = _coarse_product(query, self.codes, self.scales)
+        coarse = add_matches(coarse, self._coarse_match, sentence, hashes, tokens)
         best, rows = coarse.topk(CANDIDATES * self.k, dim=-1)
-        fine = (self.vectors[rows].float() @ query.unsqueeze(-1)).squeeze(-1)
+        fine = _fine_product(query, self.vectors, rows)
+        fine = add_matches(fine, self._fine_match, sentence, hashes, tokens, rows)
         # a softmax over all, with the best as they are and the others as the coarse pass has them, whose
         # errors cancel out over so many
         highest = best[:, :1]
@@ -75,18 +79,31 @@ class CompactScorer(nn.Module):
         scores, order = (weights / total).topk(self.k, dim=-1)
         return rows.gather(1, order), scores, attention
 
-    def _coarse_logits(self, query: Tensor) -> Tensor:
-        """Score every item, [B, N]."""
-        items, width = len(self.codes), query.shape[1]
-        logits: Tensor = torch.onnx.ops.symbolic(
-            "com.microsoft::MatMulNBits",
-            (query, self.codes, self.scales),
-            {"K": width, "N": items, "bits": BITS, "block_size": BLOCK, "accuracy_level": _INT8_QUERIES},
-            dtype=torch.float32,
-            shape=(query.shape[0], items),
-            version=1,
-        )
-        return logits
+    def _coarse_match(self, *text: Tensor) -> Tensor:
+        return _coarse_product(self.space(*text), self.text_codes, self.text_scales)
+
+    def _fine_match(self, sentence: Tensor, hashes: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
+        return _fine_product(self.space(sentence, hashes, tokens), self.texts, rows)
+
+
+@torch.compiler.allow_in_graph  # inside `torch.cond`, the exporter may not look into `symbolic`
+def _coarse_product(queries: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
+    """Queries [B, W] with every item as `_quantise` stores it, [B, N]."""
+    items, width = len(codes), queries.shape[1]
+    logits: Tensor = torch.onnx.ops.symbolic(
+        "com.microsoft::MatMulNBits",
+        (queries, codes, scales),
+        {"K": width, "N": items, "bits": BITS, "block_size": BLOCK, "accuracy_level": _INT8_QUERIES},
+        dtype=torch.float32,
+        shape=(queries.shape[0], items),
+        version=1,
+    )
+    return logits
+
+
+def _fine_product(queries: Tensor, vectors: Tensor, rows: Tensor) -> Tensor:
+    """Queries [B, W] with some items each, rows [B, n] of vectors [N, W]: [B, n]."""
+    return (vectors[rows].float() @ queries.unsqueeze(-1)).squeeze(-1)
 
 
 def _quantise(vectors: Tensor) -> tuple[Tensor, Tensor]:

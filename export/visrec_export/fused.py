@@ -56,7 +56,12 @@ def _load(path: Path, prefix: str) -> onnx.ModelProto:
     # shapes of inner tensors: nobody needs them, and a quantizer names outputs among them
     del graph.graph.value_info[:]
     _keep_used_operator_sets(graph)  # the quantizer imports many, in versions of its own
-    return compose.add_prefix(graph, prefix, rename_inputs=False, rename_outputs=False, inplace=True)
+    # `compose` itself learns them too late for the graphs inside this one, which read them
+    names = {weight.name: prefix + weight.name for weight in graph.graph.initializer}
+    compose.add_prefix_graph(
+        graph.graph, prefix, rename_inputs=False, rename_outputs=False, inplace=True, name_map=names
+    )
+    return graph
 
 
 def _keep_used_operator_sets(graph: onnx.ModelProto) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ class FusionScorer(nn.Module):
     """
 
     item_vectors: Tensor
+    item_texts: Tensor
     sources: Tensor
 
     def __init__(self, tower: QueryTower, space: TextSpace, items: Items, k: int) -> None:
@@ -32,7 +35,8 @@ class FusionScorer(nn.Module):
         super().__init__()
         self.tower, self.space, self.k = tower, space, k
         self.items = len(items.vectors)
-        self.register_buffer("item_vectors", torch.cat([items.vectors, items.texts], dim=1))
+        self.register_buffer("item_vectors", items.vectors)
+        self.register_buffer("item_texts", items.texts)
         self.register_buffer("sources", items.sources)
 
     def logits(
@@ -47,9 +51,11 @@ class FusionScorer(nn.Module):
         """Score every item: logits [B, N] and attention [B, 7, 7]. Arguments as for `forward`."""
         read = History.look_up(self.item_vectors, self.sources, history, self.tower.config)
         query, attention = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
-        return torch.cat(
-            [query, self.space(sentence, hashes, tokens)], dim=1
-        ) @ self.item_vectors.T, attention
+        logits = query @ self.item_vectors.T
+        return add_matches(logits, self._match, sentence, hashes, tokens), attention
+
+    def _match(self, *text: Tensor) -> Tensor:
+        return self.space(*text) @ self.item_texts.T
 
     def forward(
         self,
@@ -77,3 +83,26 @@ class FusionScorer(nn.Module):
         scores, rows = logits.softmax(dim=-1).topk(min(self.k, self.items), dim=-1)
         missing = (0, self.k - scores.shape[1])
         return F.pad(rows, missing, value=self.items), F.pad(scores, missing), attention
+
+
+def add_matches(logits: Tensor, match: Callable[..., Tensor], sentence: Tensor, *others: Tensor) -> Tensor:
+    """Add to logits what texts say; where no request has a text, nothing is computed.
+
+    Args:
+        logits: float [B, n].
+        match: (sentence, *others) → float [B, n].
+        sentence: float [B, W], the texts as the sentence encoder has them.
+        others: hashes int64 [B, T], and what else `match` takes.
+    """
+
+    def add(logits: Tensor, *operands: Tensor) -> Tensor:
+        return logits + match(*operands)
+
+    def leave(logits: Tensor, *_: Tensor) -> Tensor:
+        return logits.clone()
+
+    typed = others[0].ne(0).any() | sentence.ne(0).any()
+    if torch.compiler.is_exporting():  # ONNX If
+        added: Tensor = torch.cond(typed, add, leave, (logits, sentence, *others))
+        return added
+    return add(logits, sentence, *others) if typed else logits
