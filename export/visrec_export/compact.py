@@ -86,7 +86,8 @@ class CompactScorer(nn.Module):
         return _fine_product(self.space(sentence, hashes, tokens), self.texts, rows)
 
 
-@torch.compiler.allow_in_graph  # inside `torch.cond`, the exporter may not look into `symbolic`
+# inside `torch.cond`, the exporter may not look into `symbolic`
+@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
 def _coarse_product(queries: Tensor, codes: Tensor, scales: Tensor) -> Tensor:
     """Queries [B, W] with every item as `_quantise` stores it, [B, N]."""
     items, width = len(codes), queries.shape[1]

@@ -87,6 +87,7 @@ def _codes(nodes: Nodes, texts: str, jamo: Mapping[str, str]) -> str:
         pad_value="",
         separators=[""],
     )
+    nodes.declare(characters, TensorProto.STRING, [None, None])
     characters = nodes.op("Slice", characters, ints(0), ints(MAX_CHARACTERS), ints(1))
     known = [chr(code) for code in range(1, 0x40000) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
     numbers = [SPACE if c == " " else ord(jamo.get(c, c)) for c in known]

@@ -24,6 +24,7 @@ class Nodes:
 
     def __init__(self, prefix: str = "", parent: Nodes | None = None) -> None:
         self.nodes: list[NodeProto] = []
+        self._types: list[ValueInfoProto] = []
         self._root: Nodes = parent._root if parent else self
         if not parent:
             self.prefix = prefix
@@ -49,6 +50,11 @@ class Nodes:
         node = helper.make_node(kind, names, results, name=results[0], domain=domain, **attributes)
         self.nodes.append(node)
         return results
+
+    def declare(self, value: str, kind: int, sizes: Sequence[str | None]) -> str:
+        """Tell what onnx can't infer, as behind an operator that it does not know; return the value."""
+        self._types.append(helper.make_tensor_value_info(value, kind, sizes))
+        return value
 
     def lookup(
         self, values: str, keys: npt.NDArray[Any], numbers: npt.NDArray[np.int64], default: int
@@ -95,7 +101,7 @@ class Nodes:
 
     def subgraph(self, name: str, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]) -> GraphProto:
         """Make a graph of these nodes, whose constants lie in the outermost graph."""
-        return helper.make_graph(self.nodes, name, inputs, outputs)
+        return helper.make_graph(self.nodes, name, inputs, outputs, value_info=self._types)
 
 
 def ints(*values: int) -> npt.NDArray[np.int64]:
