@@ -134,7 +134,7 @@ def _build(backbone: str, weights: str) -> nn.Module:
     if weights == PRETRAINED and not online:
         model.load_state_dict(_installed_weights(backbone, model))
     elif weights not in (PRETRAINED, RANDOM):
-        _check_file(backbone, options, Path(weights))
+        _check_file(backbone, Path(weights))
         options["pretrained_cfg_overlay"] = {"file": weights}  # timm knows how features rename tensors
         model = timm.create_model(backbone, pretrained=True, features_only=True, **options)
     return model
@@ -156,10 +156,10 @@ def _installed_weights(backbone: str, model: nn.Module) -> dict[str, Tensor]:
     return dict(zip(model.state_dict(), stored.values(), strict=False))
 
 
-def _check_file(backbone: str, options: dict[str, Any], path: Path) -> None:
+def _check_file(backbone: str, path: Path) -> None:
     """Make sure that a file holds every tensor of the model: timm would pass over what is missing."""
     try:
-        model = timm.create_model(backbone, pretrained=False, **options)
+        model = timm.create_model(backbone, pretrained=False)
         state = (
             load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         )
