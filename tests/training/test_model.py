@@ -62,7 +62,8 @@ def test_what_a_person_did_decides_where_to_look(checkpoint, model):
     generator = torch.Generator().manual_seed(0)
     aspects = torch.randn(1, config.aspects, config.aspect_dim, generator=generator).expand(2, -1, -1)
     maps = torch.rand(1, config.aspects, 49, generator=generator).softmax(-1).expand(2, -1, -1)
-    history = History.look_up(*checkpoint.items, torch.tensor([[1], [100]]), config)
+    items = checkpoint.items
+    history = History.look_up(items.vectors, items.sources, torch.tensor([[1], [100]]), config)
     with torch.inference_mode():
         _, attention = tower(aspects, maps, history, torch.zeros(2, 1, dtype=torch.int64))
     assert not torch.allclose(attention[0], attention[1])
@@ -103,9 +104,10 @@ def test_a_new_item_lies_where_one_that_nobody_met_does(checkpoint, model):
         unmet = tower(aspects, tokens, torch.zeros(count, dtype=torch.bool))
         met = tower(aspects, tokens, torch.ones(count, dtype=torch.bool))
         new = tower.new_items(aspects[:3], tokens[:3])
-    for one, other, known in zip(new, unmet, met, strict=True):
-        assert torch.allclose(one, other[:3], atol=1e-6)
-        assert not torch.allclose(one, known[:3], atol=1e-3)
+    for part in ("vectors", "sources"):
+        one, other, known = (getattr(items, part)[:3] for items in (new, unmet, met))
+        assert torch.allclose(one, other, atol=1e-6)
+        assert not torch.allclose(one, known, atol=1e-3)
 
 
 def test_a_catalogue_smaller_than_k_is_filled_up_with_zeros(checkpoint, model):

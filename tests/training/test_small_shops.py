@@ -7,6 +7,7 @@ import torch
 from tiny_shops import SHOPS, each, everybody, write_shop
 
 from visrec_training.checkpoint import Checkpoint
+from visrec_training.retrieval import Typed
 from visrec_training.train import Trainer
 
 
@@ -53,9 +54,8 @@ def ask(checkpoint, *, picture=False, history=()):
         if picture:  # one that no picture of the shop is like
             noise = torch.randn(1, 49, model.encoder.dim, generator=torch.Generator().manual_seed(0))
             aspects, maps = model.attention(noise)
-        ranked, scores, attention = checkpoint.fusion_scorer(model)(
-            aspects, maps, rows, torch.zeros(1, config.words, dtype=torch.int64)
-        )
+        nothing = Typed.nothing(1, model.text_space.width).tensors()
+        ranked, scores, attention = checkpoint.fusion_scorer(model)(aspects, maps, rows, *nothing)
     return ranked[0], scores[0], attention[0]
 
 
@@ -80,7 +80,8 @@ def test_the_smallest_and_the_most_uniform_shops_are_learned_from(train, evaluat
     checkpoint = Checkpoint.load(tmp_path / "run" / "best.pt")
     for part, values in (*checkpoint.state.items(), *checkpoint.items._asdict().items()):
         assert torch.isfinite(values).all(), part
-        assert "backbone" in part or not values.numel() or values.abs().max() < 100, part
+        if "backbone" not in part and values.is_floating_point() and values.numel():
+            assert values.abs().max() < 100, part
     items = SHOPS[name]["items"]
     check_answer(items, *ask(checkpoint, picture=True, history=(0,)))
     report = evaluate(shop)
