@@ -50,7 +50,8 @@ class ModelConfig:
     item_words: int = 256
     """The most tokens of an item's texts that it can be found by."""
     text_encoder: str = "use-multilingual"
-    """The sentence encoder, which finds items by the meaning of a text; "none" matches words alone."""
+    """The sentence encoder, which finds items by the meaning of a text, or the folder of one; "none" matches
+    words alone."""
     sentence_dim: int = 192
     """Width of the first part of the text space, in which items and searches lie by their meaning."""
     lexical_dim: int = 128

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ from torch import Tensor
 
 from visrec_training.data import Catalogue
 from visrec_training.interactions import Rows
-from visrec_training.text.encoders import NONE
+from visrec_training.text.encoders import text_encoder
 from visrec_training.text.graph import TextGraph, text_graph
-from visrec_training.text.use_resources import resources
 from visrec_training.text_space import TextSpace
 
 MOST_TOKENS = 256
@@ -27,7 +25,6 @@ BACKGROUND, COMMONEST = 8_000, 60_000
 """Words that the space of meaning is fitted on, and of how many of the encoder's own they are drawn."""
 WORD_WEIGHT = 0.5
 """How much the single words of an item count, and its description, next to 1 for its title."""
-_WHOLE_WORD = re.compile(r"\u2581[^\W\d_]{3,}")
 BLOCK = 512
 
 
@@ -54,9 +51,7 @@ def load_text_graph(encoder: str) -> TextGraph:
 @lru_cache(maxsize=2)
 def background(encoder: str) -> npt.NDArray[np.float32]:
     """Sentence vectors, float32 [n, W], of words of all languages that an encoder knows, always the same."""
-    if encoder == NONE:
-        return np.zeros((0, 0), np.float32)
-    whole = [piece[1:] for piece in resources().vocabulary.pieces if _WHOLE_WORD.fullmatch(piece)][:COMMONEST]
+    whole = text_encoder(encoder).words()[:COMMONEST]
     drawn = np.random.default_rng(0).choice(len(whole), min(BACKGROUND, len(whole)), replace=False)
     return load_text_graph(encoder)([whole[place] for place in sorted(drawn)]).sentence
 

@@ -20,7 +20,7 @@ from visrec_training.encoder import PRETRAINED, Encoder
 from visrec_training.errors import DataError
 from visrec_training.preflight import check_folders, check_memory
 from visrec_training.prepare import prepare, read, warn
-from visrec_training.text.encoders import ENCODERS
+from visrec_training.text.encoders import ENCODERS, text_encoder
 from visrec_training.train import Progress, Trainer
 
 
@@ -101,8 +101,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-encoder",
         default=ModelConfig().text_encoder,
-        choices=sorted(ENCODERS),
-        help="finds items by the meaning of a text, in any language; 'none' matches words alone",
+        metavar="NAME",
+        help=f"finds items by the meaning of a text: {', '.join(sorted(ENCODERS))} or the folder of a"
+        " sentence-transformers model of the BERT kind, which has to stay there for exports;"
+        " 'none' matches words alone",
     )
     parser.add_argument(
         "--weights",
@@ -132,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     """Train."""
     fields = [field.name for field in dataclasses.fields(TrainConfig) if hasattr(args, field.name)]
     config = TrainConfig(**{name: getattr(args, name) for name in fields})
-    model_config = ModelConfig(backbone=args.backbone, text_encoder=args.text_encoder)
+    model_config = ModelConfig(backbone=args.backbone, text_encoder=text_encoder(args.text_encoder).name)
     last = args.out / "last.pt"
     if args.resume and not last.is_file():
         raise DataError(f"nothing to resume: {last} doesn't exist")

@@ -21,6 +21,8 @@ MAX_CHARACTERS = 16_384  # what is typed or pasted further on is not read
 SPACE = ord("▁")  # as SentencePiece writes it
 # Code points that Unicode will never give to a character.
 UNKNOWN, BEGIN, END = 0x1FFFF, 0x1FFFE, 0x1FFFD
+CODES = 0x40000
+"""Characters from here on (tags, private use) are unknown, as is U+0000."""
 _OWN = -1  # in the table of replacements: the character itself
 _SEQUENCE = powers(0x9E3779B97F4A7C15, 4)
 
@@ -29,6 +31,8 @@ _SEQUENCE = powers(0x9E3779B97F4A7C15, 4)
 class Characters:
     """The characters of all texts in one row, each text between BEGIN and END; an empty text has none."""
 
+    typed: str
+    """int64 [texts, longest]: code points below CODES, as they were before they were normalised; 0 pads."""
     codes: str
     """int64 [n]: code points."""
     text: str
@@ -49,7 +53,8 @@ def write_characters(nodes: Nodes, texts: str, replacements: Mapping[str, str]) 
         The names of the results.
     """
     sequences = _without_jamo_spellings(replacements)
-    codes = _codes(nodes, texts, _jamo(replacements))
+    typed = _typed(nodes, texts)
+    codes = _marked(nodes, texts, typed, _jamo(replacements))
     row, starts = _matches(nodes, codes, sequences)
     values = sorted(set(sequences.values()))
     width = max(map(len, values))
@@ -70,14 +75,15 @@ def write_characters(nodes: Nodes, texts: str, replacements: Mapping[str, str]) 
     dropped = nodes.op("And", nodes.op("Equal", found, SPACE), ends)
     kept = nodes.op("Not", dropped)
     return Characters(
+        typed=typed,
         codes=nodes.op("Compress", found, kept, axis=0),
         text=nodes.op("Compress", of_text, kept, axis=0),
         texts=nodes.size(texts),
     )
 
 
-def _codes(nodes: Nodes, texts: str, jamo: Mapping[str, str]) -> str:
-    """int64 [texts, characters + 3]: code points between BEGIN, a space and END; 0 is padding."""
+def _typed(nodes: Nodes, texts: str) -> str:
+    """int64 [texts, characters]: code points; 0 is padding."""
     characters = nodes.op(
         "Tokenizer",
         nodes.op("Reshape", texts, ints(-1)),
@@ -89,10 +95,16 @@ def _codes(nodes: Nodes, texts: str, jamo: Mapping[str, str]) -> str:
     )
     nodes.declare(characters, TensorProto.STRING, [None, None])
     characters = nodes.op("Slice", characters, ints(0), ints(MAX_CHARACTERS), ints(1))
-    known = [chr(code) for code in range(1, 0x40000) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
-    numbers = [SPACE if c == " " else ord(jamo.get(c, c)) for c in known]
-    keys, values = np.array(["", *known], dtype=object), np.array([0, *numbers])
-    codes = nodes.lookup(characters, keys, values, UNKNOWN)
+    known = [code for code in range(1, CODES) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
+    keys = np.array(["", *map(chr, known)], dtype=object)
+    return nodes.lookup(characters, keys, np.array([0, *known]), UNKNOWN)
+
+
+def _marked(nodes: Nodes, texts: str, typed: str, jamo: Mapping[str, str]) -> str:
+    """int64 [texts, characters + 3]: code points between BEGIN, a space and END; 0 is padding."""
+    one_for_one = {ord(" "): SPACE, **{ord(key): ord(value) for key, value in jamo.items()}}
+    other = nodes.lookup(typed, np.array(list(one_for_one)), np.array(list(one_for_one.values())), 0)
+    codes = nodes.op("Where", nodes.op("Equal", other, 0), typed, other)
     # an empty text has no marks either
     sent = nodes.lookup(texts, np.array([""], dtype=object), ints(0), 1)
     begin, end = nodes.op("Mul", sent, ints(BEGIN, SPACE)), nodes.op("Mul", sent, END)

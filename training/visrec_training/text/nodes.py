@@ -51,7 +51,7 @@ class Nodes:
         self.nodes.append(node)
         return results
 
-    def declare(self, value: str, kind: int, sizes: Sequence[str | None]) -> str:
+    def declare(self, value: str, kind: int, sizes: Sequence[str | int | None]) -> str:
         """Tell what onnx can't infer, as behind an operator that it does not know; return the value."""
         self._types.append(helper.make_tensor_value_info(value, kind, sizes))
         return value

@@ -28,3 +28,5 @@ class TextEncoder:
     """How many numbers a vector has; 0 if this encoder says nothing."""
     write: Callable[[Nodes, Nodes, Characters], Sentences]
     """Write the nodes, given those to add to, the outermost graph's (for weights) and the characters."""
+    words: Callable[[], list[str]]
+    """Words that the encoder knows, the commonest first."""

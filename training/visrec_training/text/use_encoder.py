@@ -6,6 +6,8 @@ layers; a vector of length 1. The rows of all texts lie one behind the other, so
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
@@ -20,6 +22,12 @@ WIDTH = 512
 _ORDERS = {2: (2, 3), 3: (1, 2, 3), 5: (0, 1, 2, 3, 4)}  # of the places -2..2 around a piece
 _DEPTH = 256
 _UNKNOWN_PIECE = 0
+_WHOLE_WORD = re.compile(r"\u2581[^\W\d_]{3,}")
+
+
+def whole_words() -> list[str]:
+    """Words of the encoder's own vocabulary, of all languages."""
+    return [piece[1:] for piece in resources().vocabulary.pieces if _WHOLE_WORD.fullmatch(piece)]
 
 
 def write_use(nodes: Nodes, outer: Nodes, characters: Characters) -> Sentences:
