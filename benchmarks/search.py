@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet
-from benchmarks.quality_figures import commit, machine
+from benchmarks.quality_figures import commit, fill_in, machine
 
 from visrec_client import Recommender, Request
 from visrec_client.errors import VisrecError
@@ -31,6 +31,7 @@ from visrec_training.text.encoders import USE_MULTILINGUAL
 
 TOP = 10
 RESAMPLES = 1000
+_SHOWN = ("first", "recall@10", "any right in 10")
 Found = list[list[str]]
 """For each text the ids of the best ten items."""
 
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--queries", type=Path, required=True, help="a Parquet table")
     parser.add_argument("--url", default="localhost:8001", help="host:port of the server's gRPC")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/search.json"))
+    parser.add_argument("--docs", type=Path, metavar="FILE", help="Markdown that holds <!-- search -->")
     args = parser.parse_args(argv)
     catalogue = read_dataset(args.data).catalogue
     rows = {**_queries(args.queries), **_titles(catalogue)}
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             figures[name] |= _figures("bare cosine", _cosine(texts, catalogue), right)
             print(_line(name, figures[name]), flush=True)
     write_text(args.out, json.dumps({"machine": machine(), "commit": commit(), **figures}, indent=2) + "\n")
+    if args.docs:
+        fill_in(args.docs, "search", f"\n{_table(figures)}\n")
     return 0
 
 
@@ -117,10 +121,18 @@ def _interval(values: npt.NDArray[np.float64]) -> list[float]:
     return np.percentile(values[drawn].mean(axis=1), [2.5, 97.5]).tolist()
 
 
+def _table(figures: dict[str, dict[str, object]]) -> str:
+    columns = [f"{model}: {each}" for model in ("visrec", "bare cosine") for each in _SHOWN]
+    lines = [f"| searches | texts | {' | '.join(columns)} |", "| --- " * (2 + len(columns)) + "|"]
+    for name, row in figures.items():
+        cells = [f"{row[column]:.3f}" for column in columns]
+        lines.append(f"| {name} | {row['texts']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _line(name: str, figures: dict[str, object]) -> str:
-    shown = ("first", "recall@10", "any right in 10")
     parts = [
-        f"{model} " + " ".join(f"{figures[f'{model}: {each}']:.3f}" for each in shown)
+        f"{model} " + " ".join(f"{figures[f'{model}: {each}']:.3f}" for each in _SHOWN)
         for model in ("visrec", "bare cosine")
     ]
     return f"{name:<16}{figures['texts']:>6} texts; first, recall@10, any: {'; '.join(parts)}"
