@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from visrec_training.collaborative import ease, gram
+from visrec_training.collaborative import gram
 from visrec_training.evaluate import popularity_of, without_ties
 from visrec_training.interactions import Rows
 from visrec_training.item_texts import load_text_graph
+from visrec_training.neighbours import ease
 from visrec_training.prepare import Prepared
 from visrec_training.split import Queries, Split
 from visrec_training.text.encoders import NONE

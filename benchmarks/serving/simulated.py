@@ -41,11 +41,18 @@ def simulate(checkpoint: Checkpoint, items: int, seed: int) -> Checkpoint:
             items, values.shape[1], generator=generator
         )
 
+    votes = checkpoint.items.votes
     vectors, dim = near(checkpoint.items.vectors), checkpoint.model_config.dim
     vectors[:, :dim] = F.normalize(vectors[:, :dim], dim=-1)
     return dataclasses.replace(
         checkpoint,
         item_ids=tuple(map(simulated_id, range(items))),
-        items=Items(vectors, near(checkpoint.items.sources), near(checkpoint.items.texts)),
+        items=Items(
+            vectors,
+            near(checkpoint.items.sources),
+            near(checkpoint.items.texts),
+            torch.randint(items, (items, votes.shape[1]), generator=generator, dtype=torch.int32),
+            votes[drawn],
+        ),
         state=checkpoint.state | {name: checkpoint.state[name][drawn] for name in _BY_ITEM},
     )

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visrec_training.fusion_scorer import FusionScorer, add_matches
+from visrec_training.fusion_scorer import FusionScorer, add_matches, add_votes
 from visrec_training.query_tower import History
 
 COMPACT_FROM = 50_000
@@ -35,6 +35,8 @@ class CompactScorer(nn.Module):
     text_scales: Tensor
     texts: Tensor
     sources: Tensor
+    neighbours: Tensor
+    votes: Tensor
 
     def __init__(self, scorer: FusionScorer) -> None:
         """Store a scorer's catalogue compactly.
@@ -49,6 +51,7 @@ class CompactScorer(nn.Module):
         self.text_codes, self.text_scales = map(nn.Buffer, _quantise(scorer.item_texts))
         self.texts = nn.Buffer(scorer.item_texts.half())
         self.sources = nn.Buffer(scorer.sources.half())
+        self.neighbours, self.votes = nn.Buffer(scorer.neighbours), nn.Buffer(scorer.votes.half())
 
     def forward(
         self,
@@ -62,11 +65,12 @@ class CompactScorer(nn.Module):
         """Answer requests; arguments and results as of `FusionScorer.forward`."""
         read = History.look_up(self.vectors, self.sources, history, self.tower.config)
         read = read._replace(vectors=read.vectors.float(), sources=read.sources.float())
-        query, attention = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
-        coarse = _coarse_product(query, self.codes, self.scales)
-        coarse = add_matches(coarse, self._coarse_match, sentence, hashes, tokens)
+        query, attention, said = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
+        product = _coarse_product(query, self.codes, self.scales)
+        voted = add_votes(product, self.neighbours, self.votes, history, said)
+        coarse = add_matches(voted, self._coarse_match, sentence, hashes, tokens)
         best, rows = coarse.topk(CANDIDATES * self.k, dim=-1)
-        fine = _fine_product(query, self.vectors, rows)
+        fine = _fine_product(query, self.vectors, rows) + (voted - product).gather(1, rows)
         fine = add_matches(fine, self._fine_match, sentence, hashes, tokens, rows)
         # a softmax over all, with the best as they are and the others as the coarse pass has them, whose
         # errors cancel out over so many

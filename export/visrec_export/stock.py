@@ -58,7 +58,10 @@ class Stock:
         np.savez(path, item_ids=np.asarray(self.item_ids, dtype=np.str_), **arrays)
 
     def extended(self, item_ids: Sequence[str], items: Items) -> Stock:
-        """With new items at the end."""
+        """With new items at the end, which speak for no others until they are trained with."""
+        width = self.items.votes.shape[1]
+        empty = torch.zeros(len(item_ids), width)
+        items = items._replace(neighbours=empty.int(), votes=empty)
         pairs = zip(self.items, items, strict=True)
         return Stock((*self.item_ids, *item_ids), Items(*(torch.cat(pair) for pair in pairs)))
 
@@ -75,6 +78,9 @@ class Stock:
         rows = [row for row, item_id in enumerate(self.item_ids) if item_id not in gone]
         if not rows:
             raise RepositoryError("these are all items of the catalogue: nothing would be left to recommend")
-        return Stock(
-            tuple(self.item_ids[row] for row in rows), Items(*(tensor[rows] for tensor in self.items))
-        )
+        kept = Items(*(tensor[rows] for tensor in self.items))
+        row_now = torch.full((len(self.item_ids),), -1, dtype=torch.int32)
+        row_now[rows] = torch.arange(len(rows), dtype=torch.int32)
+        neighbours = row_now[kept.neighbours.long()]
+        items = kept._replace(neighbours=neighbours.clamp_min(0), votes=kept.votes * (neighbours >= 0))
+        return Stock(tuple(self.item_ids[row] for row in rows), items)

@@ -24,6 +24,7 @@ from visrec_training.attention import GIST, ROUNDING
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.interactions import Rows
 from visrec_training.item_tower import ItemTower, WordBag
+from visrec_training.neighbours import ease
 from visrec_training.query_tower import EVIDENCE
 
 MOST_ITEMS = 20_000  # the most met ones; more would need a matrix of over 3 GB
@@ -42,6 +43,8 @@ class Learned:
     """Sparse float64 [n, V + 1], their words by TF-IDF."""
     places: Tensor
     """float64 [n, place_width]: source, target and appeal."""
+    people: Tensor
+    """float64 [people, n] of 0 and 1."""
     spreads: tuple[float, float]
     """How far histories of them move logits in the two parts: the mean over people of the deviation over
     items. 0 of a part that tells no item from another."""
@@ -61,7 +64,7 @@ def learn_places(
     """
     counts = np.bincount(np.concatenate(sequences), minlength=len(tokens))
     met = np.sort(np.argsort(-counts, kind="stable")[: min(MOST_ITEMS, np.count_nonzero(counts))])
-    features = _word_features(words, tokens[met])
+    features = word_features(words, tokens[met])
     shared_words = gram(features)
     people = _people(sequences, met, len(tokens)).to(tokens.device)
     similarity = ease(people.T @ people + config.similarity_words * shared_words, config.similarity_ridge)
@@ -74,7 +77,7 @@ def learn_places(
     log_counts = torch.from_numpy(np.log(counts[met])).to(tokens.device)
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
     places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
-    return Learned(torch.from_numpy(met).to(tokens.device), features, places, spreads)
+    return Learned(torch.from_numpy(met).to(tokens.device), features, places, people, spreads)
 
 
 @torch.no_grad()
@@ -139,21 +142,6 @@ def _ratio(known: Tensor, unseen: Tensor) -> Tensor:
     return known / unseen if unseen > 1e-9 * known else torch.ones_like(known)
 
 
-def ease(gram: Tensor, ridge: float) -> Tensor:
-    """Item-to-item weights [n, n] that predict each item from the others; the diagonal is 0.
-
-    Args:
-        gram: float64 [n, n], how often two items occur together.
-        ridge: λ.
-    """
-    gram = gram.clone()
-    gram.diagonal().add_(ridge)
-    precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-    weights = precision / -precision.diagonal()
-    weights.diagonal().zero_()
-    return weights
-
-
 def taste(people: Tensor) -> Tensor:
     """How alike the audiences of two items are, [n, n]; who chose much says less about each.
 
@@ -213,7 +201,7 @@ def _people(sequences: Sequence[Rows], met: Rows, items: int) -> Tensor:
     return people
 
 
-def _word_features(words: WordBag, tokens: Tensor) -> Tensor:
+def word_features(words: WordBag, tokens: Tensor) -> Tensor:
     """TF-IDF, sparse float64 [n, V + 1]."""
     rows = torch.arange(len(tokens), device=tokens.device).unsqueeze(1).expand_as(tokens)
     indices = torch.stack([rows.flatten(), tokens.flatten()])

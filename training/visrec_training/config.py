@@ -129,9 +129,9 @@ class TrainConfig:
     """Chance that an example keeps its picture; likewise below. Each combination is trained."""
     keep_history: float = 0.75
     keep_words: float = 0.25
-    predict: Literal["next", "any"] = "next"
-    """What an example asks for: the item that came next, or any others that the person liked, where the order
-    says little or is not known."""
+    predict: Literal["auto", "next", "any"] = "auto"
+    """What an example asks for: the item that came next, or any others that the person liked; "auto" is
+    "next" where an order is known."""
     similarity_ridge: float = 500.0
     """How strongly the closed-form item-to-item weights are held small, in people."""
     similarity_words: float = 30.0
@@ -169,7 +169,7 @@ class TrainConfig:
         for field in ("weight_decay", "warmup"):
             _check(self, field, 0 <= getattr(self, field) < 1, "at least 0 and below 1")
         _check(self, "id_dropout", 0 <= self.id_dropout <= 1, "from 0 to 1")
-        _check(self, "predict", self.predict in ("next", "any"), "'next' or 'any'")
+        _check(self, "predict", self.predict in ("auto", "next", "any"), "'auto', 'next' or 'any'")
         for field in ("similarity_ridge", "content_ridge", "even_history"):
             _check(self, field, getattr(self, field) > 0, "above 0")
         for field in ("similarity_words", "picture_share"):

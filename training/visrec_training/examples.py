@@ -231,7 +231,9 @@ def make_examples(
         config: says what is asked for.
     """
     if follows(split.train):
-        kind = NextItem if config.predict == "next" else AnyItem
+        by_order = "next" if split.has_order else "any"
+        wanted = by_order if config.predict == "auto" else config.predict
+        kind = NextItem if wanted == "next" else AnyItem
         return kind(split.train, query_words, history)
     choices = [np.asarray([-1, item], dtype=np.int64) for item in np.concatenate([NOTHING, *split.train])]
     return NextItem(

@@ -22,6 +22,8 @@ class FusionScorer(nn.Module):
     item_vectors: Tensor
     item_texts: Tensor
     sources: Tensor
+    neighbours: Tensor
+    votes: Tensor
 
     def __init__(self, tower: QueryTower, space: TextSpace, items: Items, k: int) -> None:
         """Build it.
@@ -38,6 +40,8 @@ class FusionScorer(nn.Module):
         self.register_buffer("item_vectors", items.vectors)
         self.register_buffer("item_texts", items.texts)
         self.register_buffer("sources", items.sources)
+        self.register_buffer("neighbours", items.neighbours)
+        self.register_buffer("votes", items.votes)
 
     def logits(
         self,
@@ -50,8 +54,8 @@ class FusionScorer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Score every item: logits [B, N] and attention [B, 7, 7]. Arguments as for `forward`."""
         read = History.look_up(self.item_vectors, self.sources, history, self.tower.config)
-        query, attention = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
-        logits = query @ self.item_vectors.T
+        query, attention, said = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
+        logits = add_votes(query @ self.item_vectors.T, self.neighbours, self.votes, history, said)
         return add_matches(logits, self._match, sentence, hashes, tokens), attention
 
     def _match(self, *text: Tensor) -> Tensor:
@@ -83,6 +87,21 @@ class FusionScorer(nn.Module):
         scores, rows = logits.softmax(dim=-1).topk(min(self.k, self.items), dim=-1)
         missing = (0, self.k - scores.shape[1])
         return F.pad(rows, missing, value=self.items), F.pad(scores, missing), attention
+
+
+def add_votes(logits: Tensor, neighbours: Tensor, votes: Tensor, history: Tensor, said: Tensor) -> Tensor:
+    """Add to logits what the items of histories say for their neighbours; the work does not grow with N.
+
+    Args:
+        logits: float [B, N].
+        neighbours: int32 [N, m], rows.
+        votes: float [N, m].
+        history: int64 [B, L], rows; -1 pads.
+        said: float [B, L], how much each has to say; 0 beside -1.
+    """
+    chosen = history.clamp_min(0)
+    votes = votes[chosen].to(logits.dtype) * said.unsqueeze(-1)
+    return logits.scatter_add(1, neighbours[chosen].flatten(1).long(), votes.flatten(1))
 
 
 def add_matches(logits: Tensor, match: Callable[..., Tensor], sentence: Tensor, *others: Tensor) -> Tensor:

@@ -35,13 +35,18 @@ class Items(NamedTuple):
     """float [N, collaborative_dim]: how an item reads in a history."""
     texts: Tensor
     """float [N, text_dim]: what a search is compared with; [N, 0] where nobody searches."""
+    neighbours: Tensor
+    """int32 [N, m]: rows of the items that an item of a history speaks for."""
+    votes: Tensor
+    """float [N, m]: how much; 0 fills up. Both are [N, 0] where there is no table."""
 
     @classmethod
     def join(cls, content: Tensor, places: Tensor) -> Items:
-        """Content vectors [N, dim] and places [N, place_width]; without texts."""
+        """Content vectors [N, dim] and places [N, place_width]; without texts and neighbours."""
         width = places.shape[1] // 2
         vectors = torch.cat([content, places[:, width:]], dim=-1)
-        return cls(vectors, places[:, :width], vectors[:, :0])
+        nothing = vectors[:, :0]
+        return cls(vectors, places[:, :width], nothing, nothing.int(), nothing)
 
 
 def place_width(config: ModelConfig) -> int:

@@ -7,6 +7,7 @@ Any of the three may be missing. What the person did and typed decides which asp
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,10 +20,11 @@ from visrec_training.item_tower import PictureVector, WordBag
 
 MAX_LOG_SCALE = math.log(100)
 # What the balance of a query's parts says, as logarithms; the last as log odds that a history is long.
-CONTENT, REGRESSION, SPECTRAL, POPULARITY, LONG = range(5)
+CONTENT, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS, LONG = range(6)
 KNOWN = 1  # place in what the balance depends on: how much a request tells
 CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
 EVIDENCE = 0.8
+BALANCE_STEPS = (1.0, 2.0, 4.0, -1.0, -2.0, -6.0)  # logarithms; the last all but leaves a part out
 LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
 
 
@@ -46,6 +48,8 @@ class History(NamedTuple):
 class HistoryEncoder(nn.Module):
     """`History` → what it says in each space: [B, dim] and [B, collaborative_dim]; 0 where it is empty.
 
+    And by how much each of its items counts in the second, [B, L].
+
     In the content space each head pools the items its own way: by what they are, and by how long ago they
     were. In the collaborative space their sources are summed, as in an item-to-item model: there every item
     of a history adds its evidence.
@@ -63,7 +67,7 @@ class HistoryEncoder(nn.Module):
             torch.tensor(EVIDENCE)
         )  # a sum counts n ** (1 - evidence) times one item
 
-    def forward(self, history: History) -> tuple[Tensor, Tensor]:
+    def forward(self, history: History) -> tuple[Tensor, Tensor, Tensor]:
         """Pool histories."""
         present = history.present
         hidden = history.vectors + self.value(history.vectors)
@@ -75,13 +79,14 @@ class HistoryEncoder(nn.Module):
         pooled = self.out((weights @ hidden).flatten(1)) * present.any(dim=1, keepdim=True)
 
         weight = 2 * recency[-1].sigmoid() * present
-        total = weight.sum(1, keepdim=True).clamp_min(1)
-        summed = (weight.unsqueeze(1) @ history.sources).squeeze(1) / total**self.evidence
-        return pooled, summed
+        weight = weight / weight.sum(1, keepdim=True).clamp_min(1) ** self.evidence
+        return pooled, (weight.unsqueeze(1) @ history.sources).squeeze(1), weight
 
 
 class QueryTower(nn.Module):
     """Picture, history and words → query [B, width of an item vector], and where it looked, [B, 7, 7].
+
+    And how much each item of the history has to say for its neighbours, [B, L].
 
     The first `dim` of a query have length 1 / τ, with a learned and bounded τ as in CLIP (Radford et al.,
     ICML 2021).
@@ -104,7 +109,7 @@ class QueryTower(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(2 * dim, dim),
         )
-        self.balance = nn.Linear(3, 5)
+        self.balance = nn.Linear(3, 6)
         with torch.no_grad():
             self.balance.weight.zero_()
             self.balance.bias.zero_()
@@ -114,19 +119,36 @@ class QueryTower(nn.Module):
             self.balance.weight[LONG, KNOWN] = 4
 
     @torch.no_grad()
-    def expect(self, regression: float, spectral: float, even_history: float) -> None:
-        """Start from how far a history moves logits in each part, and the size at which both count alike.
+    def expect(self, regression: float, spectral: float, neighbours: float, even_history: float) -> None:
+        """Start from how far a history moves logits in each part, and the size where the first two are even.
 
         A part of spread 0 tells nothing, however much it counts.
         """
-        for part, spread in ((REGRESSION, regression), (SPECTRAL, spectral)):
+        for part, spread in ((REGRESSION, regression), (SPECTRAL, spectral), (NEIGHBOURS, neighbours)):
             scale = math.log(LOGIT_SPREAD / spread) if spread else 0.0
             self.balance.bias[part] = min(scale, MAX_LOG_SCALE)  # beyond it, training couldn't change it
         self.balance.bias[LONG] = -self.balance.weight[LONG, KNOWN] * math.log1p(even_history)
 
+    @torch.no_grad()
+    def fit_balance(self, score: Callable[[], float]) -> None:
+        """Choose how much the fitted parts count, one after another, by what scores best.
+
+        Args:
+            score: asks the model as it is now; higher is better.
+        """
+        best = score()
+        for part in (NEIGHBOURS, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS):
+            start = self.balance.bias[part].clone()
+            chosen = start
+            for step in BALANCE_STEPS:
+                self.balance.bias[part] = (start + step).clamp(max=MAX_LOG_SCALE)
+                if (reached := score()) > best:
+                    best, chosen = reached, self.balance.bias[part].clone()
+            self.balance.bias[part] = chosen
+
     def forward(
         self, aspects: Tensor, maps: Tensor, history: History, tokens: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Make queries.
 
         Args:
@@ -138,7 +160,7 @@ class QueryTower(nn.Module):
         has_picture = maps.sum(dim=(1, 2)).gt(0).float().unsqueeze(-1)
         has_history = history.present.any(dim=1, keepdim=True).float()
         has_words = tokens.gt(0).any(dim=1, keepdim=True).float()
-        pooled, summed = self.history(history)
+        pooled, summed, counted_items = self.history(history)
         words = self.words(tokens)
 
         looks = aspects[:, GIST + 1 :]
@@ -163,10 +185,11 @@ class QueryTower(nn.Module):
         told = history.present.sum(1, keepdim=True) + has_picture + has_words
         balance = self.balance(torch.cat([has_picture, told.log1p(), has_words], dim=-1))
         long = balance[:, LONG:]
-        kinds = torch.cat([torch.zeros_like(long), F.logsigmoid(long), F.logsigmoid(-long), 0 * long], dim=-1)
-        weights = (balance[:, :LONG] + kinds).clamp(max=MAX_LOG_SCALE).exp().split(1, dim=-1)
+        even = torch.zeros_like(long)
+        kinds = torch.cat([even, F.logsigmoid(long), F.logsigmoid(-long), even, even], dim=-1)
+        *weights, neighbours = (balance[:, :LONG] + kinds).clamp(max=MAX_LOG_SCALE).exp().split(1, dim=-1)
         widths = [self.config.regression_dim, self.config.spectral_dim]
         regression, spectral = collaborative.split(widths, dim=-1)
         parts = (F.normalize(blend, dim=-1), regression, spectral, torch.ones_like(long))
         query = torch.cat([w * part for w, part in zip(weights, parts, strict=True)], dim=-1)
-        return query, attention
+        return query, attention, neighbours * counted_items

@@ -17,16 +17,17 @@ from tqdm import tqdm
 
 from visrec_training.attention import GIST
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.collaborative import fit_places, learn_places
+from visrec_training.collaborative import Learned, fit_places, learn_places, word_features
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError, DataError
 from visrec_training.examples import AnyItem, Batch, QueryWords, follows, make_examples
 from visrec_training.fingerprint import fingerprint
-from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.fusion_scorer import FusionScorer, add_votes
 from visrec_training.item_texts import background, item_words, read_item_texts
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
+from visrec_training.neighbours import Content, Neighbours, fit_neighbours, no_neighbours
 from visrec_training.optimizer import make_optimizer
 from visrec_training.prepare import Prepared, reduce_regions, summarize, warn
 from visrec_training.query_tower import History
@@ -101,11 +102,12 @@ class Trainer:
         self.model.text_space.mean.copy_(space.mean)
         self.model.text_space.axes.copy_(space.axes)
         self.reduced = reduce_regions(self.model.attention.reduce, prepared.regions, device)
-        self.learned = None
+        self.learned, self.neighbours = None, no_neighbours(len(catalogue), device)
         if split.candidates.any():
             tower = self.model.item_tower
             self.learned = learn_places(split.train, tower.words, self.tokens, model_config, config)
-            self.model.query_tower.expect(*self.learned.spreads, config.even_history)
+            self.neighbours, spread = self._fit_neighbours(self.learned)
+            self.model.query_tower.expect(*self.learned.spreads, spread, config.even_history)
         self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
         steps = config.epochs * math.ceil(len(self.examples) / config.batch)
         self.optimizer, self.schedule = make_optimizer(self.model, self.finetuned, config, steps)
@@ -149,6 +151,8 @@ class Trainer:
         with SummaryWriter(str(self.out / "tensorboard")) as board:
             self._look(new_gists=True)
             if not self.progress.epoch and self.learned:
+                if not self.validation.lacking:
+                    self.model.query_tower.fit_balance(lambda: self._score() or 0.0)
                 score = self._score()
                 self.progress.best = -math.inf if score is None else score
                 self._checkpoint(figures_only=True).save(self.out / "best.pt")
@@ -189,6 +193,13 @@ class Trainer:
 
     def _is_stale(self) -> bool:
         return self.progress.epoch - self.progress.best_epoch >= self.config.patience
+
+    @torch.no_grad()
+    def _fit_neighbours(self, learned: Learned) -> tuple[Neighbours, float]:
+        aspects, _ = self.model.aspects(self.reduced)
+        words = word_features(self.model.item_tower.words, self.tokens)
+        content = Content(words, self.meanings, aspects[:, GIST])
+        return fit_neighbours(learned.people, learned.rows, content, self.prepared.split.validation)
 
     def _fit_attention(self) -> None:
         rng = np.random.default_rng(self.config.seed)
@@ -235,7 +246,8 @@ class Trainer:
             self._place()
         items, space = self._items(self.aspects, self.has_id), self.model.text_space
         words = item_words(space, self.vocabulary.hashes, self.tokens)
-        self.items = items._replace(texts=space.items(self.meanings, self.aspects[:, GIST], words))
+        texts = space.items(self.meanings, self.aspects[:, GIST], words)
+        self.items = items._replace(texts=texts, **self.neighbours._asdict())
 
     def _place(self) -> None:
         """Place items by their gists and words, both as they are known and as if nobody had met them."""
@@ -257,7 +269,7 @@ class Trainer:
             items = self._items(aspects, self.has_id & kept)
             has_picture = (batch.pictures >= 0).view(-1, 1, 1)
             pictures = batch.pictures.clamp_min(0)
-            query, _ = model.query_tower(
+            query, _, said = model.query_tower(
                 aspects[pictures] * has_picture,
                 maps[pictures] * has_picture,
                 History.look_up(items.vectors, items.sources, batch.history, model.config),
@@ -265,6 +277,9 @@ class Trainer:
             )
         # outside autocast: half precision can't tell the best items apart
         logits = query.float() @ items.vectors.float().T
+        neighbours, votes = self.neighbours
+        votes = votes * kept[neighbours.long()]  # who is withheld has no neighbours
+        logits = add_votes(logits, neighbours, votes, batch.history, said.float())
         logits = logits.masked_fill(~self.negatives, -1e9)
         if isinstance(self.examples, AnyItem):  # what is told already is no wrong answer
             told = torch.cat([batch.history, batch.pictures.unsqueeze(1)], dim=1)
