@@ -126,7 +126,7 @@ def test_any_people_however_few_or_alike_place_items_at_a_finite_distance(people
     aspects = torch.ones(5, 2, 4) * torch.tensor(looks).view(-1, 1, 1)
     aspects += noise * torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0))
     learned = learn_places(sequences, bag, tokens, MODEL, TRAIN)
-    queries.expect(*learned.spreads, TRAIN.even_history)
+    queries.expect(*learned.spreads, 0.0, TRAIN.even_history)
     unseen = fit_places(tower, learned, aspects, TRAIN)
     with torch.no_grad():
         placed = tower.places(aspects, tokens, torch.ones(5, dtype=torch.bool))

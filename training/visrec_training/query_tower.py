@@ -24,7 +24,8 @@ CONTENT, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS, LONG = range(6)
 KNOWN = 1  # place in what the balance depends on: how much a request tells
 CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
 EVIDENCE = 0.8
-BALANCE_STEPS = (1.0, 2.0, 4.0, -1.0, -2.0, -6.0)  # logarithms; the last all but leaves a part out
+BALANCE_STEPS, LEFT_OUT = (1.0, 2.0, 4.0, -1.0, -2.0), -6.0  # logarithms
+COMMON_STEPS = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, 0.5, 1.0)
 LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
 
 
@@ -130,21 +131,29 @@ class QueryTower(nn.Module):
         self.balance.bias[LONG] = -self.balance.weight[LONG, KNOWN] * math.log1p(even_history)
 
     @torch.no_grad()
-    def fit_balance(self, score: Callable[[], float]) -> None:
-        """Choose how much the fitted parts count, one after another, by what scores best.
+    def fit_balance(self, measure: Callable[[], tuple[float, float]]) -> None:
+        """Choose how much each fitted part counts, one after another, by what ranks best; then how much all do.
+
+        The second leaves every ranking as it is. It makes the softmax as sure as it is right.
 
         Args:
-            score: asks the model as it is now; higher is better.
+            measure: asks the model as it is now; says how well it ranks, and how much surer it is than right.
         """
-        best = score()
+        bias = self.balance.bias
+        best, _ = measure()
         for part in (NEIGHBOURS, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS):
-            start = self.balance.bias[part].clone()
-            chosen = start
-            for step in BALANCE_STEPS:
-                self.balance.bias[part] = (start + step).clamp(max=MAX_LOG_SCALE)
-                if (reached := score()) > best:
-                    best, chosen = reached, self.balance.bias[part].clone()
-            self.balance.bias[part] = chosen
+            chosen = start = bias[part].item()
+            # popularity is all that a new visitor is led by
+            for step in BALANCE_STEPS if part == POPULARITY else (*BALANCE_STEPS, LEFT_OUT):
+                bias[part] = min(start + step, MAX_LOG_SCALE)
+                if (reached := measure()[0]) > best:
+                    best, chosen = reached, bias[part].item()
+            bias[part] = chosen
+        balanced, excess = bias[:LONG].clone(), {}
+        for step in COMMON_STEPS:
+            bias[:LONG] = balanced + step
+            excess[step] = abs(measure()[1])
+        bias[:LONG] = balanced + min(excess, key=lambda step: excess[step])
 
     def forward(
         self, aspects: Tensor, maps: Tensor, history: History, tokens: Tensor

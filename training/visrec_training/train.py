@@ -151,8 +151,10 @@ class Trainer:
         with SummaryWriter(str(self.out / "tensorboard")) as board:
             self._look(new_gists=True)
             if not self.progress.epoch and self.learned:
-                if not self.validation.lacking:
-                    self.model.query_tower.fit_balance(lambda: self._score() or 0.0)
+                if self.validation.asks_people:
+                    self.model.query_tower.fit_balance(
+                        lambda: self.validation.balance(self._scorer(), self.aspects, self.maps)
+                    )
                 score = self._score()
                 self.progress.best = -math.inf if score is None else score
                 self._checkpoint(figures_only=True).save(self.out / "best.pt")
@@ -187,9 +189,11 @@ class Trainer:
 
     def _score(self) -> float | None:
         """Validation NDCG@10; None where there is nothing to ask."""
+        return self.validation.score(self._scorer(), self.aspects, self.maps)
+
+    def _scorer(self) -> FusionScorer:
         model = self.model
-        scorer = FusionScorer(model.query_tower, model.text_space, self.items, model.config.top_k).eval()
-        return self.validation.score(scorer, self.aspects, self.maps)
+        return FusionScorer(model.query_tower, model.text_space, self.items, model.config.top_k).eval()
 
     def _is_stale(self) -> bool:
         return self.progress.epoch - self.progress.best_epoch >= self.config.patience

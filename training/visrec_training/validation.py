@@ -13,6 +13,7 @@ from visrec_training.retrieval import Modalities, rank_catalogue
 from visrec_training.split import MIN_SEQUENCE, NOTHING, Queries, Section, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
+MOST = 1_000  # people that a fitted balance is chosen on
 BOTH = Modalities(picture=True, history=True)
 
 
@@ -30,6 +31,23 @@ class Validation:
             reason = "no two items that are learned from share a category"
         self.lacking = None if len(self.section.queries) else reason
         """Why there is nothing to ask; None where there is something."""
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether histories are sent, by people whose answers are known."""
+        return self.lacking is None and HISTORY in self.sent
+
+    def balance(self, scorer: FusionScorer, aspects: Tensor, maps: Tensor) -> tuple[float, float]:
+        """Mean NDCG@10 over what is sent, and by how much the first ten are held likelier than they are.
+
+        Of `MOST` people at most; arguments as for `score`.
+        """
+        section = self.section.first(MOST)
+        rankings = [rank_catalogue(scorer, aspects, maps, section, sent) for sent in self.sent]
+        metrics = [ranking_metrics(each.rows, section.queries.targets) for each in rankings]
+        sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
+        right = np.mean([each["recall@10"] for each in metrics])
+        return float(np.mean([each["ndcg@10"] for each in metrics])), float(sure - right)
 
     def score(self, scorer: FusionScorer, aspects: Tensor, maps: Tensor) -> float | None:
         """Mean NDCG@10 over what is sent; None where there is nothing to ask.
