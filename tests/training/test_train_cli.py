@@ -20,7 +20,7 @@ def same(first, second):
 
 
 def test_training_gets_better_than_it_began(run):
-    figures = Checkpoint.load(run / "best.pt").progress["history"]
+    figures = Checkpoint.load(run / "last.pt").progress["history"]
     assert figures[-1]["loss"] < figures[0]["loss"]
     assert (run / "tensorboard").is_dir()
 
@@ -132,7 +132,7 @@ def test_items_nobody_met_are_not_held_for_negatives(small_shop, cache, visrec, 
     pq.write_table(table.filter(pc.field("item_id") != new), shop / "interactions.parquet")
     words = ("--data", shop, "--cache", cache, "--out", tmp_path, "--epochs", 2, "--cold-share", 0)
     assert visrec("train", *words) == 0
-    taught = weights(tmp_path / "best.pt")["item_tower.id.weight"]
+    taught = weights(tmp_path / "last.pt")["item_tower.id.weight"]
     row = Checkpoint.load(tmp_path / "best.pt").item_ids.index
     assert taught[row(new)].abs().max() == 0
     assert taught[row(ids[11])].abs().max() > 0
