@@ -132,7 +132,7 @@ class QueryTower(nn.Module):
 
     @torch.no_grad()
     def fit_balance(self, measure: Callable[[], tuple[float, float]]) -> None:
-        """Choose how much each fitted part counts by what ranks best, one after another; then how much all do.
+        """Choose how much each fitted part counts by what ranks best, in turn; then how much all do.
 
         The second leaves every ranking as it is. It makes the softmax as sure as it is right.
 
