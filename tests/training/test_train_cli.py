@@ -142,7 +142,7 @@ def test_the_last_blocks_of_the_backbone_are_trained_for_real(small_shop, cache,
     words = ("--data", small_shop, "--cache", cache, "--out", tmp_path, "--epochs", 1)
     fast = ("--finetune-blocks", 1, "--batch", 1024)
     assert visrec("train", *words, *fast) == 0
-    frozen, tuned = weights(run / "best.pt"), weights(tmp_path / "best.pt")
+    frozen, tuned = weights(run / "best.pt"), weights(tmp_path / "last.pt")
     changed = {
         name for name, value in tuned.items() if "backbone" in name and not torch.equal(value, frozen[name])
     }

@@ -7,7 +7,7 @@ Any of the three may be missing. What the person did and typed decides which asp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,8 @@ MAX_LOG_SCALE = math.log(100)
 # What the balance of a query's parts says, as logarithms; the last as log odds that a history is long.
 CONTENT, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS, LONG = range(6)
 KNOWN = 1  # place in what the balance depends on: how much a request tells
+# what is fitted in closed form, in the order in which it is weighed
+ALL_PARTS = (NEIGHBOURS, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS)
 CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
 EVIDENCE = 0.8
 BALANCE_STEPS, LEFT_OUT = (1.0, 2.0, 4.0, -1.0, -2.0), -6.0  # logarithms
@@ -131,17 +133,18 @@ class QueryTower(nn.Module):
         self.balance.bias[LONG] = -self.balance.weight[LONG, KNOWN] * math.log1p(even_history)
 
     @torch.no_grad()
-    def fit_balance(self, measure: Callable[[], tuple[float, float]]) -> None:
+    def fit_balance(self, parts: Sequence[int], measure: Callable[[], tuple[float, float]]) -> None:
         """Choose how much each fitted part counts by what ranks best, in turn; then how much all do.
 
         The second leaves every ranking as it is. It makes the softmax as sure as it is right.
 
         Args:
+            parts: those to choose for; unless they are all, how sure the softmax is stays as it is.
             measure: asks the model as it is now; says how well it ranks, and how much surer it is than right.
         """
         bias = self.balance.bias
         best, _ = measure()
-        for part in (NEIGHBOURS, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS):
+        for part in parts:
             chosen = start = bias[part].item()
             # popularity is all that a new visitor is led by
             for step in BALANCE_STEPS if part == POPULARITY else (*BALANCE_STEPS, LEFT_OUT):
@@ -149,6 +152,8 @@ class QueryTower(nn.Module):
                 if (reached := measure()[0]) > best:
                     best, chosen = reached, bias[part].item()
             bias[part] = chosen
+        if parts != ALL_PARTS:
+            return
         balanced, excess = bias[:LONG].clone(), {}
         for step in COMMON_STEPS:
             bias[:LONG] = balanced + step

@@ -23,14 +23,14 @@ from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError, DataError
 from visrec_training.examples import AnyItem, Batch, QueryWords, follows, make_examples
 from visrec_training.fingerprint import fingerprint
-from visrec_training.fusion_scorer import FusionScorer, add_votes
+from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_texts import background, item_words, read_item_texts
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.neighbours import Content, Neighbours, fit_neighbours, no_neighbours
 from visrec_training.optimizer import make_optimizer
 from visrec_training.prepare import Prepared, reduce_regions, summarize, warn
-from visrec_training.query_tower import History
+from visrec_training.query_tower import ALL_PARTS, NEIGHBOURS, History
 from visrec_training.regions import load_pictures
 from visrec_training.text.encoders import text_encoder
 from visrec_training.text_space import TextSpace
@@ -151,16 +151,17 @@ class Trainer:
         with SummaryWriter(str(self.out / "tensorboard")) as board:
             self._look(new_gists=True)
             if not self.progress.epoch and self.learned:
-                if self.validation.asks_people:
-                    self.model.query_tower.fit_balance(
-                        lambda: self.validation.balance(self._scorer(), self.aspects, self.maps)
-                    )
+                start = self.model.query_tower.balance.bias.detach().clone()
+                self._fit_balance(ALL_PARTS)
                 score = self._score()
                 self.progress.best = -math.inf if score is None else score
                 self._checkpoint(figures_only=True).save(self.out / "best.pt")
+                # training does not see the table, so it starts from parts that make up for it
+                self.model.query_tower.balance.bias.data.copy_(start)
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 loss = self._epoch()
                 self._look(new_gists=bool(self.finetuned))
+                self._fit_balance((NEIGHBOURS,))
                 score = self._score()
                 self.progress.epoch += 1
                 figures = {"loss": loss} if score is None else {"loss": loss, "ndcg@10": score}
@@ -190,6 +191,13 @@ class Trainer:
     def _score(self) -> float | None:
         """Validation NDCG@10; None where there is nothing to ask."""
         return self.validation.score(self._scorer(), self.aspects, self.maps)
+
+    def _fit_balance(self, parts: Sequence[int]) -> None:
+        """Choose on validation how much some of the fitted parts count; none without people to ask."""
+        if self.validation.asks_people:
+            self.model.query_tower.fit_balance(
+                parts, lambda: self.validation.balance(self._scorer(), self.aspects, self.maps)
+            )
 
     def _scorer(self) -> FusionScorer:
         model = self.model
@@ -265,7 +273,11 @@ class Trainer:
             self.new_places = self.known_places.index_copy(0, self.learned.rows, unseen)
 
     def _loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of softmax(query · items / τ) over all items that training may see."""
+        """Cross-entropy of softmax(query · items / τ) over all items that training may see.
+
+        Without the table of neighbours: it was fitted to these very examples, so it would leave nothing to
+        learn from them. How much it counts is chosen on validation, after each epoch.
+        """
         model = self.model
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             aspects, maps = self._attend()
@@ -273,7 +285,7 @@ class Trainer:
             items = self._items(aspects, self.has_id & kept)
             has_picture = (batch.pictures >= 0).view(-1, 1, 1)
             pictures = batch.pictures.clamp_min(0)
-            query, _, said = model.query_tower(
+            query, _, _ = model.query_tower(
                 aspects[pictures] * has_picture,
                 maps[pictures] * has_picture,
                 History.look_up(items.vectors, items.sources, batch.history, model.config),
@@ -281,9 +293,6 @@ class Trainer:
             )
         # outside autocast: half precision can't tell the best items apart
         logits = query.float() @ items.vectors.float().T
-        neighbours, votes = self.neighbours
-        votes = votes * kept[neighbours.long()]  # who is withheld has no neighbours
-        logits = add_votes(logits, neighbours, votes, batch.history, said.float())
         logits = logits.masked_fill(~self.negatives, -1e9)
         if isinstance(self.examples, AnyItem):  # what is told already is no wrong answer
             told = torch.cat([batch.history, batch.pictures.unsqueeze(1)], dim=1)
