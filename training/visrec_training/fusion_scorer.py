@@ -99,6 +99,8 @@ def add_votes(logits: Tensor, neighbours: Tensor, votes: Tensor, history: Tensor
         history: int64 [B, L], rows; -1 pads.
         said: float [B, L], how much each has to say; 0 beside -1.
     """
+    if not votes.shape[1]:  # no behaviour, no table: ONNX would refuse to scatter nothing
+        return logits
     chosen = history.clamp_min(0)
     votes = votes[chosen].to(logits.dtype) * said.unsqueeze(-1)
     return logits.scatter_add(1, neighbours[chosen].flatten(1).long(), votes.flatten(1))
