@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from visrec_training.config import ModelConfig
 from visrec_training.vocabulary import UNKNOWN, Vocabulary
 
-SEARCH_SCALE, KNOWN_SCALE = 30.0, 12.0
+SEARCH_SCALE, KNOWN_SCALE = 30.0, 14.0
 """By how much a search moves the logits of what it says, next to those of what it does not; and where the
 catalogue has its words, so that the trained part reads it as well."""
 LEXICAL_WEIGHT = 0.7
