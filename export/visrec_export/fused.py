@@ -6,13 +6,13 @@ and requests without one still need.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 from onnx import compose
 
 from visrec_export.errors import ExportRefused
+from visrec_export.graphs import all_nodes
 from visrec_serving.pins import FUSED, MODELS
 
 MOST_BYTES = 1 << 30
@@ -66,18 +66,9 @@ def _load(path: Path, prefix: str) -> onnx.ModelProto:
 
 def _keep_used_operator_sets(graph: onnx.ModelProto) -> None:
     """Import the operator sets of a graph's nodes and no others, each once."""
-    domains = {node.domain for node in _all_nodes(graph.graph)}
+    domains = {node.domain for node in all_nodes(graph.graph)}
     versions = {operators.domain: operators.version for operators in graph.opset_import}
     del graph.opset_import[:]
     graph.opset_import.extend(
         onnx.helper.make_opsetid(domain, version) for domain, version in versions.items() if domain in domains
     )
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of the graphs inside them."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _all_nodes(attribute.g)

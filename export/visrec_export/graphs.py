@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +117,23 @@ def _trace(
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ExportRefused(f"{type(module).__name__} can't be written as ONNX: {reason}") from error
     assert program is not None  # noqa: S101  (it is, with dynamo)
-    return program.model_proto
+    return _without_notes(program.model_proto)
+
+
+def _without_notes(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop the exporter's notes (stack traces, paths, counters): the same model gives the same bytes."""
+    for noted in (graph, graph.graph, *graph.graph.value_info, *all_nodes(graph.graph)):
+        del noted.metadata_props[:]
+    return graph
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of the graphs inside them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from all_nodes(attribute.g)
 
 
 def _with_dictionaries(graph: onnx.ModelProto, checkpoint: Checkpoint, release: int) -> onnx.ModelProto:

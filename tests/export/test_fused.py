@@ -50,7 +50,7 @@ def test_one_graph_answers_as_the_three_do(built, asked):
     assert names(path, "output") == list(ANSWER)
     figures = check_fused(built, asked)
     assert figures["same top 10"] == figures["requests"] > 100
-    assert max(figures["largest difference"].values()) < 1e-5
+    assert max(figures["largest difference"].values()) < 1e-6
 
 
 def test_a_fused_graph_of_another_encoder_is_refused(built, asked):
