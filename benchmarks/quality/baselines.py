@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from visrec_training.collaborative import gram
 from visrec_training.evaluate import popularity_of, without_ties
 from visrec_training.interactions import Rows
 from visrec_training.item_texts import load_text_graph
-from visrec_training.neighbours import ease
+from visrec_training.neighbours import ease, products
 from visrec_training.prepare import Prepared
 from visrec_training.split import Queries, Split
 from visrec_training.text.encoders import NONE
@@ -125,7 +124,7 @@ def _word_kernel(prepared: Prepared) -> Matrix:
     weighted = torch.sparse_coo_tensor(
         place, torch.from_numpy(values.astype(np.float32)), size, check_invariants=True
     ).coalesce()
-    return gram(weighted).numpy()
+    return products(weighted, weighted).numpy()
 
 
 def pooled_pictures(prepared: Prepared) -> Matrix:

@@ -114,3 +114,30 @@ def test_added_items_wait_for_the_next_training():
     items = stock.extended(["new"], Items(one, one, one, one.int(), one)).items
     assert torch.equal(items.votes[:-1], table.votes)
     assert items.votes[-1].abs().max() == 0
+
+
+def test_new_items_are_fitted_in_blocks_as_they_are_at_once(monkeypatch):
+    met = torch.arange(0, ITEMS, 2)
+    at_once, _ = fit_neighbours(people(met), met, content(), NOBODY)
+    monkeypatch.setattr("visrec_training.neighbours.BLOCK", 5)
+    in_blocks, _ = fit_neighbours(people(met), met, content(), NOBODY)
+    torch.testing.assert_close(dense(in_blocks), dense(at_once))
+
+
+def test_items_all_alike_make_no_table_wider_than_others():
+    count = 4 * NEIGHBOURS
+    alike = Content(
+        torch.ones(count, 1).double().to_sparse_coo().coalesce(), torch.zeros(count, 3), torch.zeros(count, 2)
+    )
+    met = torch.arange(count // 2)
+    everybody = torch.ones(3, len(met), dtype=torch.float64)
+    nobody = Section(NOBODY.queries, np.ones(count, dtype=bool))
+    table, _ = fit_neighbours(everybody, met, alike, nobody)
+    assert table.votes.shape[1] <= 2 * NEIGHBOURS
+
+
+def test_pictures_that_differ_by_rounding_alone_are_not_told_apart():
+    rounding = 1e-4 * torch.randn(ITEMS, 64, generator=torch.Generator().manual_seed(0))
+    gists = 3.0 + rounding
+    looks = Content.of(content().words, torch.zeros(ITEMS, 3), gists).looks
+    assert looks.norm(dim=1).max() < 0.05

@@ -11,7 +11,6 @@ items that nobody met.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ from visrec_training.attention import GIST, ROUNDING
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.interactions import Rows
 from visrec_training.item_tower import ItemTower, WordBag
-from visrec_training.neighbours import ease
+from visrec_training.neighbours import ease, products
 from visrec_training.query_tower import EVIDENCE
 
 MOST_ITEMS = 20_000  # the most met ones; more would need a matrix of over 3 GB
@@ -43,8 +42,6 @@ class Learned:
     """Sparse float64 [n, V + 1], their words by TF-IDF."""
     places: Tensor
     """float64 [n, place_width]: source, target and appeal."""
-    people: Tensor
-    """float64 [people, n] of 0 and 1."""
     spreads: tuple[float, float]
     """How far histories of them move logits in the two parts: the mean over people of the deviation over
     items. 0 of a part that tells no item from another."""
@@ -65,8 +62,8 @@ def learn_places(
     counts = np.bincount(np.concatenate(sequences), minlength=len(tokens))
     met = np.sort(np.argsort(-counts, kind="stable")[: min(MOST_ITEMS, np.count_nonzero(counts))])
     features = word_features(words, tokens[met])
-    shared_words = gram(features)
-    people = _people(sequences, met, len(tokens)).to(tokens.device)
+    shared_words = products(features, features)
+    people = who_chose(sequences, met, len(tokens)).to(tokens.device)
     similarity = ease(people.T @ people + config.similarity_words * shared_words, config.similarity_ridge)
     # where nobody chose two items, an audience is like none but itself
     alike = taste(people) if (people.sum(1) > 1).any() else torch.zeros_like(similarity)
@@ -77,7 +74,7 @@ def learn_places(
     log_counts = torch.from_numpy(np.log(counts[met])).to(tokens.device)
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
     places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
-    return Learned(torch.from_numpy(met).to(tokens.device), features, places, people, spreads)
+    return Learned(torch.from_numpy(met).to(tokens.device), features, places, spreads)
 
 
 @torch.no_grad()
@@ -101,7 +98,7 @@ def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: Trai
     else:  # pictures all alike tell nothing
         scale = torch.zeros_like(apart)
     looks = (looks - mean) * scale
-    kernel = gram(learned.words) + looks @ looks.T
+    kernel = products(learned.words, learned.words) + looks @ looks.T
     offset = learned.places.mean(0)
     kernel.diagonal().add_(config.content_ridge)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
@@ -190,7 +187,7 @@ def _part(similarity: Tensor, rank: int, told: Tensor) -> tuple[Tensor, Tensor, 
     return torch.zeros_like(source), torch.zeros_like(target), 0.0
 
 
-def _people(sequences: Sequence[Rows], met: Rows, items: int) -> Tensor:
+def who_chose(sequences: Sequence[Rows], met: Rows, items: int) -> Tensor:
     """Who chose what: float64 [people, n] of 0 and 1."""
     place = np.full(items, -1)
     place[met] = np.arange(len(met))
@@ -209,10 +206,3 @@ def word_features(words: WordBag, tokens: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(
         indices, words.tf_idf(tokens).double().flatten(), size, check_invariants=True
     ).coalesce()
-
-
-def gram(features: Tensor) -> Tensor:
-    """Products of all rows of a sparse matrix, dense [n, n]."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sparse times sparse is said to be in beta
-        return torch.sparse.mm(features, features.t()).to_dense()

@@ -10,15 +10,20 @@ is chosen on a tenth of the items, each predicted as if nobody had met it.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from visrec_training.attention import LEAST_GIST
+from visrec_training.interactions import Rows
 from visrec_training.metrics import ranking_metrics
 from visrec_training.query_tower import EVIDENCE
 from visrec_training.retrieval import rank_scores
@@ -31,6 +36,9 @@ CONTENT_RIDGES = (3.0, 1.0, 10.0, 30.0, 100.0, 300.0)
 MEANING_SHARE, LOOKS_SHARE = 0.5, 0.5  # of the content's kernel, next to 1 for words
 PROBE_SHARE = 0.1  # of the items, taken for new where something is chosen for new items
 NEW_SCALES = (1.0, 0.25, 0.5, 2.0, 4.0, 8.0, 16.0)
+BLOCK = 1_024  # new items at a time
+Entries: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Who speaks, for whom, and how much: rows int64 [n] of the catalogue, twice, and votes float [n]."""
 
 
 class Neighbours(NamedTuple):
@@ -51,24 +59,24 @@ class Content:
     meanings: Tensor
     """float [N, sentence_dim], of length 1 or 0."""
     looks: Tensor
-    """float [N, d], the gists of their pictures."""
+    """float [N, d], of their pictures: of length 1, or shorter where one is hardly unlike the average."""
+
+    @classmethod
+    def of(cls, words: Tensor, meanings: Tensor, gists: Tensor) -> Self:
+        """Content of which the pictures are known by their gists, float [N, d]."""
+        return cls(words, meanings, F.normalize(gists - gists.mean(0), dim=1, eps=LEAST_GIST))
 
     def kernel(self, rows: Tensor, columns: Tensor) -> Tensor:
         """How alike the content of items is, float64 [rows, columns]."""
-        looks = F.normalize(self.looks.double() - self.looks.double().mean(0), dim=1)
-        meanings = self.meanings.double()
         return (
             self.shared_words(rows, columns)
-            + MEANING_SHARE * meanings[rows] @ meanings[columns].T
-            + LOOKS_SHARE * looks[rows] @ looks[columns].T
+            + MEANING_SHARE * self.meanings[rows].double() @ self.meanings[columns].double().T
+            + LOOKS_SHARE * self.looks[rows].double() @ self.looks[columns].double().T
         )
 
     def shared_words(self, rows: Tensor, columns: Tensor) -> Tensor:
         """How alike their words are, float64 [rows, columns]."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sparse times sparse is said to be in beta
-            one, other = (self.words.index_select(0, chosen) for chosen in (rows, columns))
-            return torch.sparse.mm(one, other.t()).to_dense()
+        return products(*(self.words.index_select(0, chosen) for chosen in (rows, columns)))
 
 
 @torch.no_grad()
@@ -88,26 +96,24 @@ def fit_neighbours(
     """
     count = len(content.meanings)
     together = people.T @ people
-    strengths = _strengths(people, met, content, validation)
-    votes = strongest(_ease(together, content.shared_words(met, met), *strengths))
-    is_new = torch.ones(count, dtype=torch.bool, device=met.device)
-    is_new[met] = False
-    new = is_new.nonzero().flatten()
+    words, ridge = _strengths(people, met, content, validation)
+    votes = strongest(ease(together + words * content.shared_words(met, met), ridge).float())
     told = people[:CHOICE_PEOPLE].float()
     told /= told.sum(1, keepdim=True).clamp_min(1) ** EVIDENCE
     known = _spread(told, votes)
-    parts = [(votes, met, met)]
-    if len(new):
+    entries = [_entries(votes, met, met)]
+    is_new = torch.ones(count, dtype=torch.bool, device=met.device)
+    is_new[met] = False
+    if is_new.any():
         alike = audience_cosine(together)
         inverse = _inverse(content.kernel(met, met), _content_ridge(people, met, content))
         predicted = _left_out(alike, inverse)
         timid = _spread(told, predicted)
         scale = known / timid if timid else 0.0  # a cosine is no regression weight
-        scale *= _new_item_scale(votes, scale * predicted, met, validation, count)
-        by_content = (inverse @ content.kernel(met, new)).float()
-        parts.append((strongest(scale * alike @ by_content), met, new))
-        parts.append((strongest(by_content.T @ votes), new, met))
-    rows, said = _table(parts, count)
+        scale *= _new_item_scale(votes, scale * predicted, met, validation)
+        new = is_new.nonzero().flatten()
+        entries += _entries_of_new(votes, scale * alike, inverse, content, met, new)
+    rows, said = _table(entries, count)
     return (Neighbours(rows, said / known), 1.0) if known else (Neighbours(rows, said), 0.0)
 
 
@@ -120,10 +126,8 @@ def no_neighbours(items: int, device: torch.device) -> Neighbours:
 
 def strongest(votes: Tensor) -> Tensor:
     """Votes [n, k] with all but the `NEIGHBOURS` largest of each row set to 0."""
-    if votes.shape[1] <= NEIGHBOURS:
-        return votes
-    least = votes.abs().topk(NEIGHBOURS, dim=1).values[:, -1:]
-    return votes.where(votes.abs() >= least, 0)
+    kept = _strongest(votes)
+    return torch.zeros_like(votes).scatter(1, kept, votes.gather(1, kept))
 
 
 def audience_cosine(together: Tensor) -> Tensor:
@@ -145,30 +149,29 @@ def ease(gram: Tensor, ridge: float) -> Tensor:
     return weights
 
 
-def _ease(together: Tensor, shared: Tensor, words: float, ridge: float) -> Tensor:
-    return ease(together + words * shared, ridge).float()
+def products(one: Tensor, other: Tensor) -> Tensor:
+    """Inner products of the rows of two sparse matrices, dense [n, k]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sparse times sparse is said to be in beta
+        return torch.sparse.mm(one, other.t()).to_dense()
 
 
 def _strengths(people: Tensor, met: Tensor, content: Content, validation: Section) -> tuple[float, float]:
     """How much shared words count beside shared people, and EASE's ridge, in people."""
-    best = (WORDS[0], RIDGES[0])
-    asked = validation.first(CHOICE_PEOPLE)
-    if not len(asked.queries):
-        return best
     chosen = _most_met(people)
-    together, rows = people[:, chosen].T @ people[:, chosen], met[chosen]
-    shared = content.shared_words(rows, rows)
-    histories = _histories(asked.queries, rows, len(content.meanings))
+    rows = met[chosen]
+    asked = _among(validation.first(CHOICE_PEOPLE), rows)
+    if not len(asked.queries):
+        return WORDS[0], RIDGES[0]
+    together, shared = people[:, chosen].T @ people[:, chosen], content.shared_words(rows, rows)
+    histories = _histories(asked.queries, rows)
 
+    @cache
     def score(words: float, ridge: float) -> float:
-        scores = torch.zeros(len(histories), len(content.meanings))
-        scores[:, rows.cpu()] = (histories @ strongest(_ease(together, shared, words, ridge))).cpu()
-        return _ndcg(scores, asked)
+        return _ndcg(histories @ strongest(ease(together + words * shared, ridge).float()), asked)
 
-    for tried in ([(words, RIDGES[0]) for words in WORDS], [(None, ridge) for ridge in RIDGES[1:]]):
-        options = [best, *((best[0] if words is None else words, ridge) for words, ridge in tried)]
-        best = max(dict.fromkeys(options), key=lambda option: score(*option))
-    return best
+    words = max(WORDS, key=lambda each: score(each, RIDGES[0]))
+    return words, max(RIDGES, key=lambda each: score(words, each))
 
 
 def _content_ridge(people: Tensor, met: Tensor, content: Content) -> float:
@@ -192,7 +195,7 @@ def _content_ridge(people: Tensor, met: Tensor, content: Content) -> float:
     return max(CONTENT_RIDGES, key=score)
 
 
-def _new_item_scale(votes: Tensor, predicted: Tensor, met: Tensor, validation: Section, count: int) -> float:
+def _new_item_scale(votes: Tensor, predicted: Tensor, met: Tensor, validation: Section) -> float:
     """By how much to multiply votes for new items, so that people find new and known items in one ranking.
 
     A tenth of the items is taken for new: people are asked for those that they chose and for the known items
@@ -203,27 +206,21 @@ def _new_item_scale(votes: Tensor, predicted: Tensor, met: Tensor, validation: S
         predicted: float [n, n], for each item as if it were new.
         met: int64 [n], their rows in the catalogue.
         validation: who is asked.
-        count: N.
     """
-    asked = validation.first(CHOICE_PEOPLE).queries
+    asked = _among(validation.first(CHOICE_PEOPLE), met).queries
     if not len(asked):
         return NEW_SCALES[0]
     is_probe = _probes(len(met)).to(met.device)
-    histories = _histories(asked, met, count)
-    known, probes = histories * ~is_probe, histories * is_probe
-    rows = met.cpu().numpy()
-    seen = [rows[row.nonzero()] for row in known.cpu().numpy()]
-    new = [rows[row.nonzero()] for row in probes.cpu().numpy()]
+    histories = _histories(asked, met)
+    known = histories * ~is_probe
+    seen = [np.flatnonzero(row) for row in known.cpu().numpy()]
+    new = [np.flatnonzero(row) for row in (histories * is_probe).cpu().numpy()]
     targets = [np.union1d(one, other) for one, other in zip(asked.targets, new, strict=True)]
-    ranked = np.isin(np.arange(count), rows)
-    nobody = np.full(len(asked), -1)
-    section = Section(Queries(np.arange(len(asked)), seen, nobody, targets, seen), ranked)
+    section = Section(dataclasses.replace(asked, targets=targets, seen=seen), np.ones(len(met), dtype=bool))
     by_known, by_content = known @ votes, known @ predicted
 
     def score(scale: float) -> float:
-        scores = torch.zeros(len(asked), count)
-        scores[:, rows] = by_known.where(~is_probe, scale * by_content).cpu()
-        return _ndcg(scores, section)
+        return _ndcg(by_known.where(~is_probe, scale * by_content), section)
 
     return max(NEW_SCALES, key=score)
 
@@ -249,14 +246,36 @@ def _most_met(people: Tensor) -> Tensor:
     return people.sum(0).argsort(descending=True, stable=True)[:CHOICE_ITEMS].sort().values
 
 
-def _histories(queries: Queries, rows: Tensor, count: int) -> Tensor:
-    """Who asks with which of the items at `rows`, what they look at included: float32 [queries, rows]."""
-    asked = torch.zeros(len(queries), count)
-    for row, (history, viewed) in enumerate(zip(queries.histories, queries.viewed, strict=True)):
+def _among(section: Section, rows: Tensor) -> Section:
+    """A section about some of the items alone, in their order; what is looked at joins the history."""
+    chosen = rows.cpu().numpy()
+    place = np.full(len(section.ranked), -1)
+    place[chosen] = np.arange(len(chosen))
+
+    def placed(items: Rows) -> Rows:
+        found: Rows = place[items]
+        return found[found >= 0]
+
+    asked = section.queries
+    viewed = [each[each >= 0] for each in asked.viewed.reshape(-1, 1)]
+    targets = [placed(each) for each in asked.targets]
+    kept = [row for row, each in enumerate(targets) if len(each)]
+    queries = Queries(
+        users=asked.users[kept],
+        histories=[placed(np.append(asked.histories[row], viewed[row])) for row in kept],
+        viewed=np.full(len(kept), -1),
+        targets=[targets[row] for row in kept],
+        seen=[placed(asked.seen[row]) for row in kept],
+    )
+    return Section(queries, section.ranked[chosen])
+
+
+def _histories(queries: Queries, rows: Tensor) -> Tensor:
+    """Who asks with which of the items at `rows`: float32 [queries, rows]."""
+    asked = torch.zeros(len(queries), len(rows))
+    for row, history in enumerate(queries.histories):
         asked[row, torch.from_numpy(history)] = 1
-        if viewed >= 0:
-            asked[row, viewed] = 1
-    return asked.to(rows.device)[:, rows]
+    return asked.to(rows.device)
 
 
 def _ndcg(scores: Tensor, section: Section) -> float:
@@ -269,22 +288,51 @@ def _spread(people: Tensor, votes: Tensor) -> float:
     return float((people @ votes).std(1).mean()) if votes.shape[1] > 1 else 0.0
 
 
-def _table(parts: list[tuple[Tensor, Tensor, Tensor]], count: int) -> Neighbours:
-    """Join matrices of votes, each with the rows of those who speak and of those they speak for.
+def _strongest(votes: Tensor) -> Tensor:
+    """Columns of the `NEIGHBOURS` largest of each row, int64 [n, at most NEIGHBOURS]."""
+    return votes.abs().topk(min(NEIGHBOURS, votes.shape[1]), dim=1).indices
 
-    Speakers of one part may be those of another: m is what the most talkative needs.
+
+def _entries_of_new(
+    votes: Tensor, alike: Tensor, inverse: Tensor, content: Content, met: Tensor, new: Tensor
+) -> Iterator[Entries]:
+    """What known and new items say for each other, a block of new items at a time.
+
+    Args:
+        votes: float [n, n], of and for the items that were met.
+        alike: float [n, n], what regression predicts for the new ones.
+        inverse: float64 [n, n], of its kernel.
+        content: of all N items.
+        met: int64 [n], rows of the catalogue.
+        new: int64, rows of all others.
     """
-    device = parts[0][0].device
-    said = [votes.nonzero(as_tuple=True) for votes, _, _ in parts]
-    speakers = torch.cat([by[i] for (i, _), (_, by, _) in zip(said, parts, strict=True)])
-    spoken = torch.cat([of[j] for (_, j), (_, _, of) in zip(said, parts, strict=True)])
-    votes = torch.cat([each[place] for place, (each, _, _) in zip(said, parts, strict=True)])
+    spoken, said = new[:0].expand(len(met), 0), votes[:, :0]
+    for block in new.split(BLOCK):
+        by_content = (inverse @ content.kernel(met, block)).float()
+        spoken = torch.cat([spoken, block.expand(len(met), -1)], dim=1)
+        said = torch.cat([said, alike @ by_content], dim=1)
+        kept = _strongest(said)
+        spoken, said = spoken.gather(1, kept), said.gather(1, kept)
+        yield _entries(strongest(by_content.T @ votes), block, met)
+    speakers = met.unsqueeze(1).expand_as(spoken)
+    yield speakers[said != 0], spoken[said != 0], said[said != 0]
+
+
+def _entries(votes: Tensor, speakers: Tensor, spoken: Tensor) -> Entries:
+    """What is not 0 in a matrix of votes, by the rows of those who speak and of those they speak for."""
+    by, of = votes.nonzero(as_tuple=True)
+    return speakers[by], spoken[of], votes[by, of]
+
+
+def _table(entries: Iterable[Entries], count: int) -> Neighbours:
+    """Lay out entries by who speaks; m is what the most talkative needs, at most 2 * NEIGHBOURS."""
+    speakers, spoken, votes = map(torch.cat, zip(*entries, strict=True))
     order = speakers.argsort(stable=True)
     speakers, spoken, votes = speakers[order], spoken[order], votes[order]
     sizes = speakers.bincount(minlength=count)
-    slot = torch.arange(len(speakers), device=device) - (sizes.cumsum(0) - sizes)[speakers]
-    width = int(sizes.max()) if len(speakers) else 0
-    rows = torch.zeros(count, width, dtype=torch.int32, device=device)
-    filled = torch.zeros(count, width, device=device)
+    slot = torch.arange(len(speakers), device=votes.device) - (sizes.cumsum(0) - sizes)[speakers]
+    width = int(sizes.max())
+    rows = torch.zeros(count, width, dtype=torch.int32, device=votes.device)
+    filled = torch.zeros(count, width, device=votes.device)
     rows[speakers, slot], filled[speakers, slot] = spoken.int(), votes
     return Neighbours(rows, filled)

@@ -133,32 +133,37 @@ class QueryTower(nn.Module):
         self.balance.bias[LONG] = -self.balance.weight[LONG, KNOWN] * math.log1p(even_history)
 
     @torch.no_grad()
-    def fit_balance(self, parts: Sequence[int], measure: Callable[[], tuple[float, float]]) -> None:
-        """Choose how much each fitted part counts by what ranks best, in turn; then how much all do.
-
-        The second leaves every ranking as it is. It makes the softmax as sure as it is right.
+    def weigh(self, parts: Sequence[int], score: Callable[[], float]) -> None:
+        """Choose how much each of some fitted parts counts, one after another.
 
         Args:
-            parts: those to choose for; unless they are all, how sure the softmax is stays as it is.
-            measure: asks the model as it is now; says how well it ranks, and how much surer it is than right.
+            parts: of `ALL_PARTS`.
+            score: how well the model ranks as it is now.
         """
         bias = self.balance.bias
-        best, _ = measure()
+        best = score()
         for part in parts:
             chosen = start = bias[part].item()
             # popularity is all that a new visitor is led by
             for step in BALANCE_STEPS if part == POPULARITY else (*BALANCE_STEPS, LEFT_OUT):
                 bias[part] = min(start + step, MAX_LOG_SCALE)
-                if (reached := measure()[0]) > best:
+                if (reached := score()) > best:
                     best, chosen = reached, bias[part].item()
             bias[part] = chosen
-        if parts != ALL_PARTS:
-            return
-        balanced, excess = bias[:LONG].clone(), {}
+
+    @torch.no_grad()
+    def temper(self, excess: Callable[[], float]) -> None:
+        """Scale all parts together, which leaves rankings without a text as they are.
+
+        Args:
+            excess: how much surer the softmax is now than it is right.
+        """
+        bias = self.balance.bias
+        balanced, off = bias[:LONG].clone(), {}
         for step in COMMON_STEPS:
             bias[:LONG] = balanced + step
-            excess[step] = abs(measure()[1])
-        bias[:LONG] = balanced + min(excess, key=lambda step: excess[step])
+            off[step] = abs(excess())
+        bias[:LONG] = balanced + min(off, key=lambda step: off[step])
 
     def forward(
         self, aspects: Tensor, maps: Tensor, history: History, tokens: Tensor

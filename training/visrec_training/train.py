@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from visrec_training.attention import GIST
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.collaborative import Learned, fit_places, learn_places, word_features
+from visrec_training.collaborative import Learned, fit_places, learn_places, who_chose, word_features
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError, DataError
@@ -34,7 +34,7 @@ from visrec_training.query_tower import ALL_PARTS, NEIGHBOURS, History
 from visrec_training.regions import load_pictures
 from visrec_training.text.encoders import text_encoder
 from visrec_training.text_space import TextSpace
-from visrec_training.validation import Validation
+from visrec_training.validation import BALANCED_ON, Judged, Validation
 from visrec_training.vocabulary import NO_WORDS, Vocabulary, cut_texts
 
 FIT_PICTURES = 2_000  # more tell no more about the attention's fitted parts
@@ -152,7 +152,10 @@ class Trainer:
             self._look(new_gists=True)
             if not self.progress.epoch and self.learned:
                 start = self.model.query_tower.balance.bias.detach().clone()
-                self._fit_balance(ALL_PARTS)
+                if self.validation.asks_people:
+                    tower = self.model.query_tower
+                    tower.weigh(ALL_PARTS, lambda: self._ask().ndcg)
+                    tower.temper(lambda: self._ask().excess)
                 score = self._score()
                 self.progress.best = -math.inf if score is None else score
                 self._checkpoint(figures_only=True).save(self.out / "best.pt")
@@ -161,7 +164,8 @@ class Trainer:
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 loss = self._epoch()
                 self._look(new_gists=bool(self.finetuned))
-                self._fit_balance((NEIGHBOURS,))
+                if self.validation.asks_people:
+                    self.model.query_tower.weigh((NEIGHBOURS,), lambda: self._ask().ndcg)
                 score = self._score()
                 self.progress.epoch += 1
                 figures = {"loss": loss} if score is None else {"loss": loss, "ndcg@10": score}
@@ -190,28 +194,26 @@ class Trainer:
 
     def _score(self) -> float | None:
         """Validation NDCG@10; None where there is nothing to ask."""
-        return self.validation.score(self._scorer(), self.aspects, self.maps)
+        return None if self.validation.lacking else self._ask(len(self.validation.section.queries)).ndcg
 
-    def _fit_balance(self, parts: Sequence[int]) -> None:
-        """Choose on validation how much some of the fitted parts count; none without people to ask."""
-        if self.validation.asks_people:
-            self.model.query_tower.fit_balance(
-                parts, lambda: self.validation.balance(self._scorer(), self.aspects, self.maps)
-            )
-
-    def _scorer(self) -> FusionScorer:
+    def _ask(self, most: int = BALANCED_ON) -> Judged:
+        """Ask people of the validation part, as many as are needed to weigh parts."""
         model = self.model
-        return FusionScorer(model.query_tower, model.text_space, self.items, model.config.top_k).eval()
+        scorer = FusionScorer(model.query_tower, model.text_space, self.items, model.config.top_k).eval()
+        return self.validation.ask(scorer, self.aspects, self.maps, most)
 
     def _is_stale(self) -> bool:
-        return self.progress.epoch - self.progress.best_epoch >= self.config.patience
+        """Whether the latest epochs were no better than one before them, whatever the closed form reached."""
+        reached = [figures.get("ndcg@10", -figures["loss"]) for figures in self.progress.history]
+        return len(reached) > self.config.patience + int(np.argmax(reached)) if reached else False
 
     @torch.no_grad()
     def _fit_neighbours(self, learned: Learned) -> tuple[Neighbours, float]:
         aspects, _ = self.model.aspects(self.reduced)
         words = word_features(self.model.item_tower.words, self.tokens)
-        content = Content(words, self.meanings, aspects[:, GIST])
-        return fit_neighbours(learned.people, learned.rows, content, self.prepared.split.validation)
+        content, split = Content.of(words, self.meanings, aspects[:, GIST]), self.prepared.split
+        people = who_chose(split.train, learned.rows.cpu().numpy(), len(words)).to(self.device)
+        return fit_neighbours(people, learned.rows, content, split.validation)
 
     def _fit_attention(self) -> None:
         rng = np.random.default_rng(self.config.seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from torch import Tensor
 
@@ -13,8 +15,17 @@ from visrec_training.retrieval import Modalities, rank_catalogue
 from visrec_training.split import MIN_SEQUENCE, NOTHING, Queries, Section, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
-MOST = 1_000  # people that a fitted balance is chosen on
 BOTH = Modalities(picture=True, history=True)
+BALANCED_ON = 1_000  # people that the weights of the fitted parts are chosen on
+
+
+class Judged(NamedTuple):
+    """What came of asking, over all that is sent."""
+
+    ndcg: float
+    """Mean NDCG@10."""
+    excess: float
+    """How much surer the model is of its first ten than it is right: their scores' sum less recall@10."""
 
 
 class Validation:
@@ -37,31 +48,21 @@ class Validation:
         """Whether histories are sent, by people whose answers are known."""
         return self.lacking is None and HISTORY in self.sent
 
-    def balance(self, scorer: FusionScorer, aspects: Tensor, maps: Tensor) -> tuple[float, float]:
-        """Mean NDCG@10 over what is sent, and by how much the first ten are held likelier than they are.
-
-        Of `MOST` people at most; arguments as for `score`.
-        """
-        section = self.section.first(MOST)
-        rankings = [rank_catalogue(scorer, aspects, maps, section, sent) for sent in self.sent]
-        metrics = [ranking_metrics(each.rows, section.queries.targets) for each in rankings]
-        sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
-        right = np.mean([each["recall@10"] for each in metrics])
-        return float(np.mean([each["ndcg@10"] for each in metrics])), float(sure - right)
-
-    def score(self, scorer: FusionScorer, aspects: Tensor, maps: Tensor) -> float | None:
-        """Mean NDCG@10 over what is sent; None where there is nothing to ask.
+    def ask(self, scorer: FusionScorer, aspects: Tensor, maps: Tensor, most: int) -> Judged:
+        """Ask the questions with what is sent; there are some.
 
         Args:
             scorer: holds the catalogue.
             aspects: float [N, M, d], of the catalogue's pictures.
             maps: float [N, M, 49].
+            most: how many questions to ask, the first ones.
         """
-        queries = self.section.queries
-        if not len(queries):
-            return None
-        rankings = [rank_catalogue(scorer, aspects, maps, self.section, sent) for sent in self.sent]
-        return float(np.mean([ranking_metrics(each.rows, queries.targets)["ndcg@10"] for each in rankings]))
+        section = self.section.first(most)
+        rankings = [rank_catalogue(scorer, aspects, maps, section, sent) for sent in self.sent]
+        metrics = [ranking_metrics(each.rows, section.queries.targets) for each in rankings]
+        sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
+        right = np.mean([each["recall@10"] for each in metrics])
+        return Judged(float(np.mean([each["ndcg@10"] for each in metrics])), float(sure - right))
 
 
 def nothing_held_out(split: Split, part: str) -> str:
