@@ -1,5 +1,7 @@
 """The model: every combination of modalities is answered, and each part does what it is for."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -204,11 +206,14 @@ def test_regions_all_alike_have_nothing_to_attend_to():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: ModelConfig(history_heads=7), "ModelConfig.history_heads is 7; allowed: a divisor of dim"),
-        (lambda: ModelConfig(levels=()), "ModelConfig.levels"),
-        (lambda: ModelConfig(aspects=1), "ModelConfig.aspects is 1; allowed: a whole number of at least 2"),
-        (lambda: TrainConfig(epochs=0), "TrainConfig.epochs is 0; allowed: a whole number of at least 1"),
-        (lambda: TrainConfig(cold_share=0.9), "TrainConfig.cold_share is 0.9; allowed: from 0 to 0.5"),
+        (lambda: ModelConfig(history_heads=7), "model.history_heads is 7; allowed: a divisor of dim"),
+        (lambda: ModelConfig(levels=()), "model.levels"),
+        (lambda: ModelConfig(aspects=1), "model.aspects is 1; allowed: a whole number from 2 to 4096"),
+        (lambda: TrainConfig(epochs=-1), "train.epochs is -1; allowed: a whole number of at least 0"),
+        (lambda: TrainConfig(seed=2**32), "train.seed is 4294967296; allowed: a whole number from 0 to"),
+        (lambda: TrainConfig(similarity_ridge=math.inf), "train.similarity_ridge is inf; allowed: a finite"),
+        (lambda: TrainConfig(warmup=math.nan), "train.warmup is nan; allowed: at least 0 and below 1"),
+        (lambda: TrainConfig(cold_share=0.9), "train.cold_share is 0.9; allowed: from 0 to 0.5"),
     ],
 )
 def test_a_configuration_checks_itself(make, said):

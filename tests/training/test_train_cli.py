@@ -184,7 +184,7 @@ def test_evaluation_tells_each_modality_next_to_popularity_and_chance(
     [
         (("train", "--data", "nowhere"), "no data folder at nowhere"),
         (("train", "--pictures", "nowhere"), "no folder of pictures at nowhere"),
-        (("train", "--pictures", ".", "--epochs", 0), "epochs is 0"),
+        (("train", "--pictures", ".", "--epochs", -1), "epochs is -1"),
         (("evaluate", "--data", "nowhere", "--checkpoint", "none.pt"), "no checkpoint at none.pt"),
     ],
 )

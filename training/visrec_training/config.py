@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from visrec_client.errors import VisrecError
 
 GRID = 7  # a picture is seen as GRID x GRID regions
 REGIONS = GRID * GRID
 LEVELS = (4, 8, 16, 32)
+MOST = 4096  # of any size of the model; far more would not fit any memory
 
 
 class ConfigError(VisrecError, ValueError):
     """A configuration value is outside what is allowed."""
 
 
-def _check(owner: object, field: str, allowed: bool, expected: str) -> None:
+def _check(owner: ModelConfig | TrainConfig, field: str, allowed: bool, expected: str) -> None:
     if not allowed:
-        value = getattr(owner, field)
-        raise ConfigError(f"{type(owner).__name__}.{field} is {value!r}; allowed: {expected}")
+        raise ConfigError(f"{owner.table}.{field} is {getattr(owner, field)!r}; allowed: {expected}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """The shape of the model: what an export needs to rebuild it."""
 
+    table: ClassVar[str] = "model"
+    """The name of its table in a file of settings."""
     backbone: str = "tf_efficientnet_lite0"
     """A timm model name."""
     levels: tuple[int, ...] = LEVELS
@@ -85,10 +88,10 @@ class ModelConfig:
             "item_words",
             "sentence_dim",
             "lexical_dim",
-            "top_k",
         ):
-            _check(self, field, getattr(self, field) >= 1, "a whole number of at least 1")
-        _check(self, "aspects", self.aspects >= 2, "a whole number of at least 2")
+            _check(self, field, 1 <= getattr(self, field) <= MOST, f"a whole number from 1 to {MOST}")
+        _check(self, "aspects", 2 <= self.aspects <= MOST, f"a whole number from 2 to {MOST}")
+        _check(self, "top_k", self.top_k >= 1, "a whole number of at least 1")
         _check(self, "levels", bool(self.levels) and min(self.levels) >= 1, "one or more strides in pixels")
         _check(
             self,
@@ -113,14 +116,19 @@ class ModelConfig:
 class TrainConfig:
     """How the model is trained. The same configuration, data and machine give the same checkpoint."""
 
+    table: ClassVar[str] = "train"
+    """The name of its table in a file of settings."""
     seed: int = 0
+    """Decides everything that is random."""
     epochs: int = 10
-    """Passes over the training examples, unless early stopping ends training before."""
+    """Passes over the training examples, unless early stopping ends training before; 0 leaves the closed form
+    as it is."""
     batch: int = 256
     """Examples in a step."""
     learning_rate: float = 2e-3
     """The highest learning rate, reached after warm-up."""
     weight_decay: float = 0.02
+    """AdamW's: how strongly weights are pulled to 0."""
     warmup: float = 0.05
     """Share of all steps in which the learning rate rises from 0; a cosine takes it back to 0."""
     patience: int = 3
@@ -128,9 +136,11 @@ class TrainConfig:
     id_dropout: float = 0.2
     """Share of items, drawn anew in each step, whose id part is withheld, so that content must suffice."""
     keep_picture: float = 0.7
-    """Chance that an example keeps its picture; likewise below. Each combination is trained."""
+    """Chance that an example keeps its picture. Each combination of what is kept is trained."""
     keep_history: float = 0.75
+    """Chance that an example keeps its history."""
     keep_words: float = 0.25
+    """Chance that an example keeps its words."""
     predict: Literal["auto", "next", "any"] = "auto"
     """What an example asks for: the item that came next, or any others that the person liked; "auto" is
     "next" where an order is known."""
@@ -162,9 +172,10 @@ class TrainConfig:
         Raises:
             ConfigError: names the field, its value and what is allowed.
         """
-        for field in ("epochs", "batch", "patience", "attended", "finetune_pictures"):
+        _check(self, "seed", 0 <= self.seed < 2**32, f"a whole number from 0 to {2**32 - 1}")
+        for field in ("batch", "patience", "attended", "finetune_pictures"):
             _check(self, field, getattr(self, field) >= 1, "a whole number of at least 1")
-        for field in ("seed", "finetune_blocks"):
+        for field in ("epochs", "finetune_blocks"):
             _check(self, field, getattr(self, field) >= 0, "a whole number of at least 0")
         for field in ("learning_rate", "keep_picture", "keep_history", "keep_words"):
             _check(self, field, 0 < getattr(self, field) <= 1, "above 0 and at most 1")
@@ -172,9 +183,10 @@ class TrainConfig:
             _check(self, field, 0 <= getattr(self, field) < 1, "at least 0 and below 1")
         _check(self, "id_dropout", 0 <= self.id_dropout <= 1, "from 0 to 1")
         _check(self, "predict", self.predict in ("auto", "next", "any"), "'auto', 'next' or 'any'")
-        for field in ("similarity_ridge", "content_ridge", "even_history"):
-            _check(self, field, getattr(self, field) > 0, "above 0")
-        for field in ("similarity_words", "picture_share"):
-            _check(self, field, getattr(self, field) >= 0, "at least 0")
+        for field in ("similarity_ridge", "content_ridge"):  # less, and rounding leaves nothing to solve by
+            _check(self, field, 1e-3 <= getattr(self, field) < math.inf, "a finite number of at least 0.001")
+        _check(self, "similarity_words", 0 <= self.similarity_words <= 1e6, "from 0 to 1000000")
+        _check(self, "even_history", 0 < self.even_history < math.inf, "a finite number above 0")
+        _check(self, "picture_share", 0 <= self.picture_share <= 100, "from 0 to 100")
         _check(self, "new_item_spread", 0 <= self.new_item_spread <= 1, "from 0 to 1")
         _check(self, "cold_share", 0 <= self.cold_share <= 0.5, "from 0 to 0.5")
