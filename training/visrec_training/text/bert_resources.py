@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -73,7 +74,7 @@ def read_bert(folder: Path) -> Bert:
     Raises:
         WeightsError: it can't be read, or is of a kind that is not supported.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112  (never raises)
         raise WeightsError(
             f"no text encoder in folder {folder}: it has to stay where it was in training, for exports too"
         )
