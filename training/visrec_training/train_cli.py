@@ -15,6 +15,14 @@ import torch
 from visrec_client.errors import VisrecError
 from visrec_training.account import LossLimits
 from visrec_training.config import ModelConfig, TrainConfig
+from visrec_training.config_file import (
+    NAMES,
+    check_settings,
+    make_configs,
+    parse_settings,
+    read_settings,
+    write_settings,
+)
 from visrec_training.data import DEFAULT_LIMITS, Dataset
 from visrec_training.encoder import PRETRAINED, Encoder
 from visrec_training.errors import DataError
@@ -22,6 +30,9 @@ from visrec_training.preflight import check_folders, check_memory
 from visrec_training.prepare import prepare, read, warn
 from visrec_training.text.encoders import ENCODERS, text_encoder
 from visrec_training.train import Progress, Trainer
+
+SETTINGS = "config.toml"
+"""The file in the --out folder that keeps what a run was set to."""
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,49 +103,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs/latest"),
         metavar="FOLDER",
-        help="gets best.pt, last.pt and tensorboard/",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from last.pt in the --out folder")
-    parser.add_argument(
-        "--backbone", default=ModelConfig().backbone, help="any timm model name, e.g. resnet50"
+        help=f"gets best.pt, last.pt, {SETTINGS} and tensorboard/",
     )
     parser.add_argument(
-        "--text-encoder",
-        default=ModelConfig().text_encoder,
-        metavar="NAME",
-        help=f"finds items by the meaning of a text: {', '.join(sorted(ENCODERS))} or the folder of a"
-        " sentence-transformers model of the BERT kind, which has to stay there for exports;"
-        " 'none' matches words alone",
+        "--resume",
+        action="store_true",
+        help=f"go on from last.pt in the --out folder; with no other settings, by those of its {SETTINGS}",
     )
     parser.add_argument(
         "--weights",
         default=PRETRAINED,
         help="the backbone's: 'pretrained', 'random', or a file with a state dict of the timm model",
     )
-    defaults = TrainConfig()
-    for name, summary in (
-        ("seed", "decides everything that is random"),
-        ("epochs", "at most so many passes over the interactions"),
-        ("batch", "examples in a step"),
-        ("patience", "stop after so many epochs without a better validation NDCG@10"),
-        ("finetune_blocks", "train the backbone's last blocks too; 0 leaves it frozen"),
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """The arguments that fill both configurations; each of them is None or empty unless it is given."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"settings as TOML, such as the {SETTINGS} of another run; options override it",
+    )
+    listed = "; ".join(f"{table} has {', '.join(fields)}" for table, fields in NAMES.items())
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any setting, such as train.predict=any or model.levels=[8,16]; overrides --config and the"
+        f" options below; may be repeated; {listed}",
+    )
+    encoders = (
+        f"finds items by the meaning of a text: {', '.join(sorted(ENCODERS))} or the folder of a"
+        " sentence-transformers model of the BERT kind, which has to stay there for exports;"
+        " 'none' matches words alone"
+    )
+    defaults = {"model": ModelConfig(), "train": TrainConfig()}
+    for name, metavar, summary in (
+        ("model.backbone", "NAME", "any timm model name, e.g. resnet50"),
+        ("model.text_encoder", "NAME", encoders),
+        ("train.seed", "N", "decides everything that is random"),
+        ("train.epochs", "N", "at most so many passes over the interactions"),
+        ("train.batch", "N", "examples in a step"),
+        ("train.patience", "N", "stop after so many epochs without a better validation NDCG@10"),
+        ("train.finetune_blocks", "N", "train the backbone's last blocks too; 0 leaves it frozen"),
+        ("train.learning_rate", "X", "the highest, after warm-up"),
+        ("train.id_dropout", "X", "share of items in each step that must do with their content"),
+        ("train.cold_share", "X", "share of items held out to measure cold start; 0 to learn from all"),
     ):
-        parser.add_argument(_flag(name), type=int, default=getattr(defaults, name), metavar="N", help=summary)
-    for name, summary in (
-        ("learning_rate", "the highest, after warm-up"),
-        ("id_dropout", "share of items in each step that must do with their content"),
-        ("cold_share", "share of items held out to measure cold start; 0 to learn from all"),
-    ):
+        table, field = name.split(".")
+        default = getattr(defaults[table], field)
         parser.add_argument(
-            _flag(name), type=float, default=getattr(defaults, name), metavar="X", help=summary
+            "--" + field.replace("_", "-"),
+            type=type(default),
+            dest=name,
+            metavar=metavar,
+            help=f"{summary} (default: {default})",
         )
+
+
+def read_configs(args: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
+    """Make both configurations: options override the file, and --set overrides both.
+
+    Raises:
+        ConfigError: a setting is none, or is outside what is allowed.
+        WeightsError: there is no such text encoder.
+    """
+    options = {name: value for name, value in vars(args).items() if "." in name and value is not None}
+    file, own = args.config, args.out / SETTINGS
+    if args.resume and not (file or options or args.set) and own.is_file():
+        print(f"settings: those of {own}")
+        file = own
+    settings = read_settings(file) if file else {}
+    settings |= check_settings(options, "options") | parse_settings(args.set)
+    model, train = make_configs(settings)
+    return dataclasses.replace(model, text_encoder=text_encoder(model.text_encoder).name), train
 
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
-    fields = [field.name for field in dataclasses.fields(TrainConfig) if hasattr(args, field.name)]
-    config = TrainConfig(**{name: getattr(args, name) for name in fields})
-    model_config = ModelConfig(backbone=args.backbone, text_encoder=text_encoder(args.text_encoder).name)
+    model_config, config = read_configs(args)
     last = args.out / "last.pt"
     if args.resume and not last.is_file():
         raise DataError(f"nothing to resume: {last} doesn't exist")
@@ -152,6 +202,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join([*trainer.summary.lines(), f"training on {device.type}"]))
     if args.resume:
         trainer.resume(last)
+    write_settings(args.out / SETTINGS, model_config, config)
     try:
         progress = trainer.run()
     except KeyboardInterrupt:
@@ -167,7 +218,3 @@ def run(args: argparse.Namespace) -> int:
 def _score(progress: Progress) -> str:
     by_loss = progress.history and "ndcg@10" not in progress.history[-1]
     return f"training loss {-progress.best:.4f}" if by_loss else f"validation NDCG@10 {progress.best:.4f}"
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
