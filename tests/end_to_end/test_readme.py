@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from visrec_demo.catalogue import stickers, write_catalogue
+from visrec_training.config import ModelConfig, TrainConfig
+from visrec_training.config_file import make_configs, read_settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 VISREC = Path(sys.executable).with_name("visrec")
@@ -70,3 +72,12 @@ def test_the_quickstart_works_as_written(folder, visrec, capsys):
         for line in changed.strip().splitlines():
             assert visrec(*shlex.split(line)[1:]) == 0
         assert "release 4 is served" in capsys.readouterr().out
+
+
+def test_the_settings_are_those_of_train(tmp_path):
+    (settings,) = blocks("toml")
+    (tmp_path / "shop.toml").write_text(settings)
+    assert make_configs(read_settings(tmp_path / "shop.toml")) == (
+        ModelConfig(dim=256, user_attention=False),
+        TrainConfig(predict="any", cold_share=0.0, learning_rate=1e-3),
+    )
