@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from visrec_training.beyond_accuracy import beyond_accuracy, calibration, category_vectors
+from visrec_training.beyond_accuracy import (
+    beyond_accuracy,
+    calibration,
+    category_vectors,
+    new_among_known,
+)
 from visrec_training.evaluate import SHORT_HISTORIES, popularity_of, shortened
 from visrec_training.files import write_beside
 from visrec_training.interactions import Rows
@@ -33,7 +38,8 @@ class Measured:
     accuracy: dict[str, dict[str, Values]]
     """Row → metric → float64 [n], a value a query; rows as `asked` names them."""
     besides: dict[str, dict[str, float]]
-    """`beyond accuracy` of warm rankings, and where it has scores their `calibration`; `cost` of training."""
+    """`beyond accuracy` of warm rankings, and where it has scores their `calibration`; `new among known` of
+    mixed ones; `cost` of training."""
     examples: dict[str, Rows]
     """Row → int64 [4, 10], what the first queries were answered."""
 
@@ -67,8 +73,8 @@ class Measured:
 def asked(split: Split) -> dict[str, Section]:
     """What every model is asked, by row.
 
-    `warm`, `cold alone` and `cold` as `Split.sections` says; `nothing` and `history-N`: warm items for people
-    of whom no more than N items are known.
+    `warm`, `cold alone`, `cold` and `mixed` as `Split.sections` says; `nothing` and `history-N`: warm items
+    for people of whom no more than N items are known.
     """
     rows = split.sections()
     if "warm" in rows:
@@ -101,6 +107,11 @@ def measure(
             besides["beyond accuracy"] = beyond_accuracy(ranked, popularity, section.ranked, vectors)
             if isinstance(answered, Ranking):
                 besides["calibration"] = calibration(ranked, answered.scores, section.queries.targets)
+        if name == "mixed":
+            bands = new_among_known(ranked, section.queries.targets, prepared.split.is_cold)
+            besides["new among known"] = {
+                f"{band}, {column}": share for band, row in bands.items() for column, share in row.items()
+            }
     return Measured(accuracy, besides, examples)
 
 

@@ -23,18 +23,20 @@ COLUMNS = ("ndcg@10", "recall@20")
 TABLES = {
     "Items that training saw": ("warm",),
     "New items": ("cold alone", "cold"),
+    "Known and new items in one ranking": ("mixed",),
     "New people": ("nothing", "history-1", "history-3", "history-5"),
 }
 ROW_NAMES = {
     "warm": "",
     "cold alone": "among each other, ",
     "cold": "among all, ",
+    "mixed": "known and new, ",
     "nothing": "nobody known, ",
     "history-1": "1 item known, ",
     "history-3": "3 items, ",
     "history-5": "5 items, ",
 }
-BESIDES = ("beyond accuracy", "calibration", "cost")
+BESIDES = ("new among known", "beyond accuracy", "calibration", "cost")
 THUMBNAIL = 96
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem }

@@ -38,7 +38,7 @@ from visrec_training.retrieval import Modalities, rank_scores
 from visrec_training.split import Section
 
 NEW_ITEMS = ("cold alone", "cold")
-KNOWN_PEOPLE = ("warm", *NEW_ITEMS)
+KNOWN_PEOPLE = ("warm", *NEW_ITEMS, "mixed")
 COMPARED = (VISREC, "visrec without pictures")
 """Trained with every seed; other variants, which show what a part is worth, once."""
 MEASURED, EXPORTED = "measured.npz", "exported.json"

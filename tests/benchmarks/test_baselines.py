@@ -16,7 +16,7 @@ def split_of(*sequences, items=4):
     nobody = Queries(np.zeros(0, np.int64), [], np.zeros(0, np.int64), [], [])
     train = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
     flags = np.zeros(items, dtype=bool)
-    return Split(train, nobody, nobody, nobody, flags, ~flags, has_order=False, is_fixed=True)
+    return Split(train, *[nobody] * 4, flags, ~flags, has_order=False, is_fixed=True)
 
 
 def asking(*history):

@@ -30,7 +30,7 @@ def results(words):
 def test_each_model_is_measured_with_every_seed(results):
     models = results["sets"]["shop"]
     assert {"Popularity", "ItemKNN", "EASE", "Centroid of both", "visrec", VARIANT} <= set(models)
-    for row in ("warm", "cold", "cold alone", "nothing", "history-3"):
+    for row in ("warm", "cold", "cold alone", "mixed", "nothing", "history-3"):
         figure = models["visrec"][row]["ndcg@10"]
         assert len(figure["seeds"]) == 2
         assert figure["low"] <= figure["mean"] <= figure["high"]
@@ -45,6 +45,9 @@ def test_each_model_is_measured_with_every_seed(results):
 def test_a_baseline_says_nothing_of_what_it_cannot_know(results):
     models = results["sets"]["shop"]
     assert "cold" not in models["EASE"]
+    assert "mixed" in models["EASE"], "known items stand there too"
+    assert models["EASE"]["new among known"]["ranks 1-5, share new"] == 0
+    assert models["Centroid of words"]["new among known"]["ranks 1-5, share new"] > 0
     assert "history-3" in models["EASE"]
     assert "cold" in models["Centroid of words"]
 
@@ -72,7 +75,7 @@ def test_the_docs_and_the_page_are_made_from_the_results(results, words, tmp_pat
     mean = results["sets"]["shop"]["EASE"]["warm"]["ndcg@10"]["mean"]
     assert f"| EASE | {mean:.4f} |" in text
     shown = page.read_text()
-    assert shown.count("<svg") == 7
+    assert shown.count("<svg") == 8
     assert "data:image/jpeg;base64," in shown
     assert "EASE" in shown
 

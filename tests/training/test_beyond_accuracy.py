@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from visrec_training.beyond_accuracy import beyond_accuracy, calibration, category_vectors
+from visrec_training.beyond_accuracy import (
+    beyond_accuracy,
+    calibration,
+    category_vectors,
+    new_among_known,
+)
 
 EVERYTHING = np.ones(4, dtype=bool)
 ALIKE = category_vectors(("red", "red", "red", "red"))
@@ -68,3 +73,24 @@ def test_several_right_answers_share_one_outcome():
     scores[0, :2] = 0.25
     said = calibration(ranked, scores, [np.asarray([0, 1, 2, 3])])
     assert said["expected calibration error"] == pytest.approx(0)
+
+
+def test_new_items_are_told_from_the_known_ones_beside_them():
+    """Items 2 and 3 are new."""
+    is_new = np.asarray([False, False, True, True])
+    ranked = padded([0, 2, 1], [2, 3, 0])
+    table = new_among_known(ranked, [np.asarray([2, 1]), np.asarray([0])], is_new)
+    assert table["ranks 1-5"] == {
+        "share new": pytest.approx(3 / 6),
+        "new right": pytest.approx(1 / 3),
+        "known right": pytest.approx(2 / 3),
+    }
+    assert set(table["ranks 11-20"].values()) == {0}, "nothing stands there"
+
+
+def test_new_items_are_judged_by_the_ranks_where_they_stand():
+    ranked = np.arange(20)[None]
+    table = new_among_known(ranked, [np.asarray([7, 12])], np.arange(20) >= 10)
+    assert [row["share new"] for row in table.values()] == [0, 0, 1]
+    assert [row["known right"] for row in table.values()] == [0, 1 / 5, 0]
+    assert [row["new right"] for row in table.values()] == [0, 0, 1 / 10]

@@ -25,10 +25,15 @@ def test_evaluation_follows_the_split_of_the_data(
     measured = ("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", tmp_path / "figures.json")
     assert visrec(*measured) == 0
     report = json.loads((tmp_path / "figures.json").read_text())
-    assert set(report["warm"]) == set(report["cold alone"]) == set(report["cold"]) == ROWS
+    for section in ("warm", "cold alone", "cold", "mixed"):
+        assert set(report[section]) == ROWS
     assert report["warm"]["history"]["ndcg@10"] > report["warm"]["random"]["ndcg@10"]
     assert report["cold alone"]["history"]["recall@20"] > report["cold"]["history"]["recall@20"]
     assert report["cold"]["popularity"]["recall@20"] == 0, "nobody has met a new item"
+    assert report["queries"]["mixed"] >= max(report["queries"]["warm"], report["queries"]["cold"])
+    first, *_ = report["new among known"].values()
+    assert 0 < first["share new"] < 1
+    assert first["known right"] > 0
     assert 0 < report["beyond accuracy"]["history"]["coverage"] <= 1
     assert 0 <= report["calibration"]["history"]["expected calibration error"] < 1
     assert "history-3" in capsys.readouterr().out

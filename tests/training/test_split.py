@@ -118,25 +118,44 @@ ROWS = [
     (2, 2, 0, "train"),
     (2, 5, 1, "test"),
     (2, 9, 1, "cold"),
+    (3, 9, 1, "cold"),
 ]
 
 
 def test_a_split_that_the_data_brings_holds():
     parts = split(fixed(ROWS), cold_share=0.5, seed=0)
-    assert [s.tolist() for s in parts.train] == [[1], [3, 5, 6], []]
+    assert [s.tolist() for s in parts.train] == [[1], [3, 5, 6], [], []]
     assert np.flatnonzero(parts.is_cold).tolist() == [9]
     assert np.flatnonzero(parts.candidates).tolist() == [1, 3, 5, 6]
     assert told(parts.valid) == [(0, [1], -1, [3], [1, 2])]
     # 7 was liked by nobody in training; user 1 disliked what tests them
     assert told(parts.test) == [(0, [1], -1, [5, 6], [1, 2, 3, 4]), (2, [], -1, [5], [2])]
-    # user 2 liked nothing to find a new item by
+    # users 2 and 3 liked nothing to find a new item by
     assert told(parts.cold) == [(0, [1], -1, [9], [1, 2, 3, 4])]
+
+
+def test_known_and_new_answers_are_asked_for_together():
+    parts = split(fixed(ROWS), cold_share=0, seed=0)
+    assert told(parts.mixed) == [
+        (0, [1], -1, [5, 6, 9], [1, 2, 3, 4]),
+        (2, [], -1, [5, 9], [2]),
+        (3, [], -1, [9], []),
+    ]
+    assert "mixed" in parts.sections()
+
+
+def test_where_nothing_is_new_or_time_splits_nothing_is_mixed():
+    without_new = split(fixed([row for row in ROWS if row[3] != "cold"]), cold_share=0, seed=0)
+    assert list(without_new.sections()) == ["warm"]
+    temporal = split(dataset([list(range(ITEMS))]), cold_share=0.1, seed=1)
+    assert list(temporal.sections()) == ["warm", "cold alone", "cold"]
 
 
 def test_a_fixed_split_ranks_what_somebody_liked():
     sections = split(fixed(ROWS), cold_share=0, seed=0).sections()
     ranked = {name: np.flatnonzero(section.ranked).tolist() for name, section in sections.items()}
-    assert ranked == {"warm": [1, 3, 5, 6], "cold alone": [9], "cold": [1, 3, 5, 6, 9]}
+    among_all = [1, 3, 5, 6, 9]
+    assert ranked == {"warm": [1, 3, 5, 6], "cold alone": [9], "cold": among_all, "mixed": among_all}
 
 
 def test_what_was_met_before_is_no_right_answer():

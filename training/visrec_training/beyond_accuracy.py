@@ -11,6 +11,8 @@ from visrec_training.split import Flags
 
 TOP = 10
 BINS = 10
+BANDS = ((1, 5), (6, 10), (11, 20))
+"""First and last ranks."""
 
 
 def beyond_accuracy(
@@ -73,6 +75,35 @@ def calibration(ranked: Rows, scores: npt.NDArray[np.float32], targets: list[Row
     }
 
 
+def new_among_known(ranked: Rows, targets: list[Rows], is_new: Flags) -> dict[str, dict[str, float]]:
+    """Whether new items are placed as well as the known ones that they are ranked among.
+
+    Where a new and a known item of the same ranks are right equally often, a new item stands where it should;
+    new items that are right more often stand too low, less often too high.
+
+    Args:
+        ranked: int64 [n, 20], item rows, best first; -1 where there are fewer answers.
+        targets: the right answers of each query, known and new, at least one a query.
+        is_new: bool [N], items that training did not see.
+
+    Returns:
+        For `ranks 1-5`, `ranks 6-10` and `ranks 11-20`: `share new`, of the items that stand there, and
+        `new right` and `known right`, the share of the new and of the known ones that are right answers, 0
+        where there are none.
+    """
+    right = hits(ranked, targets)
+    new, known = (ranked >= 0) & is_new[ranked], (ranked >= 0) & ~is_new[ranked]
+    table = {}
+    for first, last in BANDS:
+        band = np.s_[:, first - 1 : last]
+        table[f"ranks {first}-{last}"] = {
+            "share new": _share(new[band], new[band] | known[band]),
+            "new right": _share(right[band], new[band]),
+            "known right": _share(right[band], known[band]),
+        }
+    return table
+
+
 def category_vectors(categories: tuple[str, ...]) -> npt.NDArray[np.float32]:
     """Items by their categories, where | joins those of one item: float32 [N, number of categories].
 
@@ -84,6 +115,11 @@ def category_vectors(categories: tuple[str, ...]) -> npt.NDArray[np.float32]:
     for row, names in enumerate(named):
         vectors[row, [column[name] for name in names]] = len(names) ** -0.5 if names else 0
     return vectors
+
+
+def _share(chosen: Flags, among: Flags) -> float:
+    """The share of some flags, bool [n, k], that are chosen too; 0 where there are none."""
+    return float(chosen[among].mean()) if among.any() else 0.0
 
 
 def _diversity(top: Rows, vectors: npt.NDArray[np.float32]) -> float:

@@ -9,7 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from visrec_training.beyond_accuracy import beyond_accuracy, calibration, category_vectors
+from visrec_training.beyond_accuracy import (
+    beyond_accuracy,
+    calibration,
+    category_vectors,
+    new_among_known,
+)
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig
 from visrec_training.data import Catalogue
@@ -93,9 +98,10 @@ def evaluate(
 
     Returns:
         Tables by section (`Split.sections`), each row → metric → value; for warm items also `beyond accuracy`
-        and `calibration`; `picture alone`, how often an answer stays in the picture's category; and
-        `attention`, how much of it lies on the object. Pictures that couldn't be read are listed. What the
-        data can't tell is left out, and named with the reason in `not measured`.
+        and `calibration`; for mixed ones `new among known`, of whole histories; `picture alone`, how often an
+        answer stays in the picture's category; and `attention`, how much of it lies on the object. Pictures
+        that couldn't be read are listed. What the data can't tell is left out, and named with the reason in
+        `not measured`.
 
     Raises:
         CheckpointError: the data is not what the checkpoint was trained on.
@@ -116,6 +122,9 @@ def evaluate(
                 row: calibration(ranking.rows, ranking.scores, section.queries.targets)
                 for row, ranking in rankings.items()
             }
+        if name == "mixed":
+            ranked = rankings[str(Modalities(history=True))].rows
+            report["new among known"] = new_among_known(ranked, section.queries.targets, split.is_cold)
     if share := _category_share(served, catalogue.categories):
         report["picture alone"] = share
     if attention := _attention(served, catalogue, checkpoint):

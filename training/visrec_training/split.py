@@ -79,6 +79,8 @@ class Split:
     test: Queries
     cold: Queries
     """Targets are cold items; viewed items and histories are warm."""
+    mixed: Queries
+    """Targets are those of `test` and `cold` items together; empty where the split is not fixed."""
     is_cold: Flags
     """bool [N]: items held out of training."""
     candidates: Flags
@@ -103,14 +105,20 @@ class Split:
 
         `warm`: items that training saw. `cold alone`: new items, ranked among each other. `cold`: new items,
         ranked among all. A fixed split ranks what somebody liked in training (and new items, in `cold`), as
-        is usual where ratings are split; a temporal one ranks the whole catalogue. Sections without queries
-        are left out.
+        is usual where ratings are split; a temporal one ranks the whole catalogue.
+
+        `mixed`: known and new items are right answers together, ranked among all, for everybody who liked one
+        of either kind. New items weigh more there than in a shop: all that is known of them is asked for, and
+        of known items the test part alone. A temporal split has none: its questions have one right answer
+        each, and its `warm` and `cold` rank known and new items together as they are. Sections without
+        queries are left out.
         """
         rankable = self._rankable()
         sections = {
             "warm": Section(self.test, rankable),
             "cold alone": Section(self.cold, self.is_cold),
             "cold": Section(self.cold, rankable | self.is_cold),
+            "mixed": Section(self.mixed, rankable | self.is_cold),
         }
         return {name: section for name, section in sections.items() if len(section.queries)}
 
@@ -133,7 +141,7 @@ def split(dataset: Dataset, *, cold_share: float, seed: int) -> Split:
     count, interactions = len(dataset.catalogue), dataset.interactions
     if interactions is None:
         none, nobody = np.zeros(count, dtype=bool), _queries([])
-        return Split([], nobody, nobody, nobody, none, none, has_order=False, is_fixed=False)
+        return Split([], nobody, nobody, nobody, nobody, none, none, has_order=False, is_fixed=False)
     if interactions.parts is not None:
         return _fixed(interactions, interactions.parts, count)
     rng = np.random.default_rng(seed)
@@ -158,6 +166,7 @@ def _temporal(interactions: Interactions, is_cold: Flags) -> Split:
         _queries(valid),
         _queries(test),
         _queries(cold),
+        _queries([]),
         is_cold,
         _flags(train, len(is_cold)),
         has_order=True,
@@ -213,21 +222,23 @@ def _fixed(interactions: Interactions, parts: npt.NDArray[np.int8], count: int) 
     met_first = interactions.by_user(parts == TRAIN)
     met = interactions.by_user((parts == TRAIN) | (parts == VALID))
 
-    def ask(part: int, seen: list[Rows], ranked: Flags) -> Queries:
+    def ask(chosen: Flags, seen: list[Rows], ranked: Flags) -> Queries:
         """A query for each user with something to find; what training can't know is no right answer."""
         asked = []
-        for user, found in enumerate(interactions.by_user(liked & (parts == part))):
+        for user, found in enumerate(interactions.by_user(liked & chosen)):
             targets = np.setdiff1d(found[ranked[found]], seen[user])
-            # a new item is found by what somebody liked before
-            if len(targets) and (part != COLD or len(train[user])):
+            if len(targets):
                 asked.append(_Query(user, train[user], -1, targets, seen[user]))
         return _queries(asked)
 
+    tested, new = parts == TEST, parts == COLD
+    has_history = np.asarray([len(each) > 0 for each in train], dtype=bool)[interactions.users]
     return Split(
         train,
-        ask(VALID, met_first, candidates),
-        ask(TEST, met, candidates),
-        ask(COLD, met, is_cold),
+        ask(parts == VALID, met_first, candidates),
+        ask(tested, met, candidates),
+        ask(new & has_history, met, is_cold),
+        ask(tested | new, met, candidates | is_cold) if new.any() else _queries([]),
         is_cold,
         candidates,
         has_order=interactions.has_order,
