@@ -6,13 +6,24 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from benchmarks.quality import baselines, cornac_baselines, visrec_run
-from benchmarks.quality.baselines import Baseline, Centroid, ItemToItem, Popularity
+from benchmarks.quality.baselines import (
+    NEIGHBOURS,
+    NEW_WEIGHTS,
+    RIDGES,
+    WEIGHTS,
+    Baseline,
+    Blend,
+    Centroid,
+    ItemToItem,
+    Popularity,
+    validated,
+)
 from benchmarks.quality.exported import Figures, agreement
 from benchmarks.quality.measure import Measured, asked, measure
 from benchmarks.quality.summary import summarise
@@ -35,7 +46,7 @@ from visrec_training.files import write_text
 from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared
 from visrec_training.retrieval import Modalities, rank_scores
-from visrec_training.split import Section
+from visrec_training.split import Section, Split
 
 NEW_ITEMS = ("cold alone", "cold")
 KNOWN_PEOPLE = ("warm", *NEW_ITEMS, "mixed")
@@ -169,14 +180,22 @@ def _closed_forms(
 ) -> Iterator[tuple[str, object, Callable[[], Baseline], tuple[str, ...]]]:
     """Name, options, how to fit it, and the rows that it can say something about."""
     split = prepared.split
-    people = tuple(name for name in asked(split) if name not in NEW_ITEMS)
+    rows = tuple(asked(split))
+    people = tuple(name for name in rows if name not in NEW_ITEMS)
+    item_knn, ease = partial(ItemToItem.item_knn, split), partial(ItemToItem.ease, split)
+    ridge = cache(partial(validated, RIDGES, ease, split))
     yield "Popularity", (), partial(Popularity.fit, split), people
-    # the numbers were chosen on validation parts
-    yield "ItemKNN", 200, partial(ItemToItem.item_knn, split, 200), people
-    yield "EASE", 500, partial(ItemToItem.ease, split, 500), people
+    yield "ItemKNN", NEIGHBOURS, lambda: item_knn(validated(NEIGHBOURS, item_knn, split)), people
+    yield "EASE", RIDGES, lambda: ease(ridge()), people
     for name, words, pictures in (("words", 1.0, 0.0), ("pictures", 0.0, 1.0), ("both", 1.0, 0.25)):
-        fit = partial(Centroid.fit, prepared, words=words, pictures=pictures)
-        yield f"Centroid of {name}", (words, pictures), fit, KNOWN_PEOPLE
+        content = partial(Centroid.fit, prepared, words=words, pictures=pictures)
+        yield f"Centroid of {name}", (words, pictures), content, KNOWN_PEOPLE
+        blend = partial(_blend, split, ridge, content)
+        yield f"EASE + centroid of {name}", (words, pictures, RIDGES, WEIGHTS, NEW_WEIGHTS), blend, rows
+
+
+def _blend(split: Split, ridge: Callable[[], float], content: Callable[[], Centroid]) -> Blend:
+    return Blend.fit(split, ridge(), content())
 
 
 def _baseline(fit: Callable[[], Baseline], prepared: Prepared, rows: dict[str, Section], _: Path) -> Measured:

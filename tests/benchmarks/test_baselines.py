@@ -1,14 +1,24 @@
 """The baselines: what their papers say, and that each knows more than chance on shoppers with taste."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from benchmarks.quality import cornac_baselines
-from benchmarks.quality.baselines import Centroid, ItemToItem, Popularity
+from benchmarks.quality.baselines import (
+    Blend,
+    Centroid,
+    ItemToItem,
+    Popularity,
+    best,
+    validated,
+    with_newcomers,
+)
 
 from visrec_client.errors import VisrecError
 from visrec_training.metrics import ranking_metrics
 from visrec_training.retrieval import rank_scores
-from visrec_training.split import Queries, Split
+from visrec_training.split import Queries, Section, Split
 
 
 def split_of(*sequences, items=4):
@@ -69,6 +79,52 @@ def test_content_finds_new_items(prepared, shares):
     section = prepared.split.sections()["cold alone"]
     chance = reached(Popularity.fit(prepared.split), section)  # nobody knows them
     assert reached(Centroid.fit(prepared, **shares), section) > 1.2 * chance
+
+
+def test_what_is_best_on_validation_is_taken(prepared):
+    """Of one neighbour that says nothing and many, and never by the people who test."""
+
+    def fit(neighbours):
+        return ItemToItem(np.zeros((items, items), np.float32)) if neighbours == 1 else good
+
+    items, good = len(prepared.split.is_cold), ItemToItem.item_knn(prepared.split, 50)
+    untested = dataclasses.replace(prepared.split, test=None, cold=None, mixed=None)
+    assert validated((1, 50), fit, untested) == 50
+    assert validated((50, 1), fit, untested) == 50
+
+
+def test_where_nothing_can_be_validated_the_first_option_is_taken():
+    split = split_of([0, 1], [1, 2])
+    section = Section(split.valid, split.candidates)
+    assert best((3, 1, 2), lambda _: np.zeros((0, 4), np.float32), section) == 3
+
+
+def test_newcomers_are_known_by_nobody_and_asked_for_by_who_liked_them(prepared):
+    split = prepared.split
+    earlier, section = with_newcomers(split)
+    met = np.bincount(np.concatenate(earlier.train), minlength=len(split.is_cold))
+    is_new = split.candidates & (met == 0)
+    assert is_new.sum() == pytest.approx(split.candidates.sum() / 10, abs=1)
+    valid = dict(zip(split.valid.users.tolist(), split.valid.targets, strict=True))
+    asked = section.queries
+    for user, history, right, seen in zip(
+        asked.users.tolist(), asked.histories, asked.targets, asked.seen, strict=True
+    ):
+        liked = split.train[user]
+        assert history.tolist() == liked[~is_new[liked]].tolist()
+        assert {*right.tolist()} == {*liked[is_new[liked]].tolist(), *valid.get(user, liked[:0]).tolist()}
+        assert not {*right.tolist()} & {*seen.tolist()}
+
+
+def test_a_blend_answers_for_known_and_new_items(prepared):
+    split, sections = prepared.split, prepared.split.sections()
+    content, ease = Centroid.fit(prepared, words=1, pictures=1), ItemToItem.ease(split, 100)
+    blend = Blend.fit(split, 100, content)
+    assert reached(blend, sections["cold alone"]) == reached(content, sections["cold alone"])
+    assert reached(blend, sections["cold"]) > reached(ease, sections["cold"]) == 0
+    assert len({*blend.weights[split.candidates]}) == len({*blend.weights[split.is_cold]}) == 1
+    assert reached(blend, sections["warm"]) > reached(content, sections["warm"])
+    assert reached(blend, sections["mixed"]) > reached(ease, sections["mixed"])
 
 
 def test_a_missing_environment_is_told_with_its_remedy(prepared, tmp_path):

@@ -50,6 +50,7 @@ def test_a_baseline_says_nothing_of_what_it_cannot_know(results):
     assert models["Centroid of words"]["new among known"]["ranks 1-5, share new"] > 0
     assert "history-3" in models["EASE"]
     assert "cold" in models["Centroid of words"]
+    assert {"warm", "cold alone", "cold", "mixed", "history-3"} <= set(models["EASE + centroid of both"])
 
 
 def test_what_is_done_is_not_done_again(results, words, monkeypatch):

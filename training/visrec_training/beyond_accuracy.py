@@ -78,8 +78,9 @@ def calibration(ranked: Rows, scores: npt.NDArray[np.float32], targets: list[Row
 def new_among_known(ranked: Rows, targets: list[Rows], is_new: Flags) -> dict[str, dict[str, float]]:
     """Whether new items are placed as well as the known ones that they are ranked among.
 
-    Where a new and a known item of the same ranks are right equally often, a new item stands where it should;
-    new items that are right more often stand too low, less often too high.
+    Where new and known items of the same ranks are right equally often, new ones stand where they should; if
+    they are right more often, they stand too low. That holds where the known items that somebody likes are
+    held out as the new ones are: for people who are not tested on known items, only new ones can be right.
 
     Args:
         ranked: int64 [n, 20], item rows, best first; -1 where there are fewer answers.
