@@ -12,6 +12,8 @@ import numpy as np
 from benchmarks.quality import ROOT
 from benchmarks.quality.charts import bars
 from benchmarks.quality.measure import EXAMPLES, Measured, asked
+from benchmarks.quality.summary import BEST_BASELINE, COMPARED_BY, RESAMPLES
+from benchmarks.quality.visrec_run import VISREC
 from PIL import Image
 
 from visrec_client.errors import VisrecError
@@ -78,6 +80,8 @@ def tables(models: Set) -> dict[str, Table]:
         ]
         if body:
             made[title] = [head, *body]
+    if compared := models.get(VISREC, {}).get(BEST_BASELINE):
+        made["visrec next to the best baseline"] = _compared(compared)
     for title in BESIDES:
         columns = list(dict.fromkeys(c for figures in models.values() for c in figures.get(title, {})))
         body = [
@@ -88,6 +92,23 @@ def tables(models: Set) -> dict[str, Table]:
         if body:
             made[title.capitalize()] = [["model", *columns], *body]
     return made
+
+
+def _compared(rows: dict[str, dict[str, Any]]) -> Table:
+    head = ["row", "best baseline", f"ratio of {COMPARED_BY}", "p"]
+    least = 1 / RESAMPLES
+    return [
+        head,
+        *(
+            [
+                ROW_NAMES[row].removesuffix(", ") or "items that training saw",
+                each["model"],
+                f"{each['ratio']:.2f}",
+                f"{each['p']:.3f}" if each["p"] >= least else f"< {least:.3f}",
+            ]
+            for row, each in rows.items()
+        ),
+    ]
 
 
 def _exported(figures: dict[str, dict[str, dict[str, float]]]) -> Table:

@@ -26,7 +26,7 @@ from benchmarks.quality.baselines import (
 )
 from benchmarks.quality.exported import Figures, agreement
 from benchmarks.quality.measure import Measured, asked, measure
-from benchmarks.quality.summary import summarise
+from benchmarks.quality.summary import BEST_BASELINE, against_best, summarise
 from benchmarks.quality.visrec_run import (
     BEST,
     SETTINGS,
@@ -105,13 +105,21 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
                 if not path.is_file():
                     task.run(task.folder).save(path)
                 models.setdefault(task.model, []).append(Measured.load(path))
-        sets[data.name] = {model: summarise(seeds) for model, seeds in models.items()}
+        sets[data.name] = _summary(models)
         if plan.exported:
             task = next(task for task in tasks if task.model == VISREC)
             served_as[data.name] = _exported(task.folder, data, plan.cache)
     results = {"machine": machine(), "commit": commit(), "sets": sets, "exported": served_as}
     write_text(out, json.dumps(results, indent=1) + "\n")
     return results
+
+
+def _summary(models: dict[str, list[Measured]]) -> dict[str, Any]:
+    summaries = {model: summarise(seeds) for model, seeds in models.items()}
+    if VISREC in models:
+        others = {model: seeds for model, seeds in models.items() if model not in VARIANTS}
+        summaries[VISREC][BEST_BASELINE] = against_best(models[VISREC], others)
+    return summaries
 
 
 def first_seeds(plan: Plan, data: Path) -> dict[str, Measured]:

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from benchmarks.quality.measure import METRICS, Measured
 
+from visrec_training.metrics import Values
+
 RESAMPLES = 1000
+COMPARED_BY = "ndcg@10"
+BEST_BASELINE = "best baseline"
+"""Names what `against_best` says, beside the rows of what `summarise` does."""
 
 
 def summarise(seeds: list[Measured]) -> dict[str, Any]:
@@ -20,20 +25,56 @@ def summarise(seeds: list[Measured]) -> dict[str, Any]:
     """
     summary: dict[str, Any] = {}
     for row in seeds[0].accuracy:
-        summary[row] = {metric: _figure([each.accuracy[row][metric] for each in seeds]) for metric in METRICS}
+        summary[row] = {metric: _figure(seeds, row, metric) for metric in METRICS}
     for name, table in seeds[0].besides.items():
         summary[name] = {key: float(np.mean([each.besides[name][key] for each in seeds])) for key in table}
     return summary
 
 
-def _figure(seeds: list[np.ndarray[Any, np.dtype[np.float64]]]) -> dict[str, Any]:
-    values = np.mean(seeds, axis=0)
-    rng = np.random.default_rng(0)
-    drawn = np.asarray([values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)])
-    low, high = np.quantile(drawn, (0.025, 0.975))
+def against_best(ours: list[Measured], others: dict[str, list[Measured]]) -> dict[str, dict[str, Any]]:
+    """A model next to the best of several others, by NDCG@10; of each, what was trained with several seeds.
+
+    Returns:
+        Row → `model`, the one of the others whose mean is highest there; `ratio`, our mean by its; and `p`,
+        the share of bootstrap samples over users, paired, in which ours is not the higher one (Sakai, SIGIR
+        2006). Rows where no other is ever right are left out.
+    """
+    compared = {}
+    for row in ours[0].accuracy:
+        known = {
+            model: _over_seeds(seeds, row, COMPARED_BY)
+            for model, seeds in others.items()
+            if row in seeds[0].accuracy
+        }
+        best = max(known, key=lambda model: known[model].mean(), default=None)
+        if best is not None and known[best].any():
+            reached = _over_seeds(ours, row, COMPARED_BY)
+            compared[row] = {
+                "model": best,
+                "ratio": float(reached.mean() / known[best].mean()),
+                "p": float((_resampled(reached - known[best]) <= 0).mean()),
+            }
+    return compared
+
+
+def _figure(seeds: list[Measured], row: str, metric: str) -> dict[str, Any]:
+    values = _over_seeds(seeds, row, metric)
+    low, high = np.quantile(_resampled(values), (0.025, 0.975))
     return {
         "mean": float(values.mean()),
-        "seeds": [float(each.mean()) for each in seeds],
+        "seeds": [float(each.accuracy[row][metric].mean()) for each in seeds],
         "low": float(low),
         "high": float(high),
     }
+
+
+def _over_seeds(seeds: list[Measured], row: str, metric: str) -> Values:
+    """The mean over seeds for each query, float64 [n]."""
+    return np.mean([each.accuracy[row][metric] for each in seeds], axis=0)
+
+
+def _resampled(values: Values) -> Values:
+    """The means of bootstrap samples, float64 [RESAMPLES]; the same samples each time."""
+    rng = np.random.default_rng(0)
+    # one sample at a time: all of them at once would need 1,000 times the memory
+    return np.asarray([values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)])

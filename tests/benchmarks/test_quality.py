@@ -53,6 +53,20 @@ def test_a_baseline_says_nothing_of_what_it_cannot_know(results):
     assert {"warm", "cold alone", "cold", "mixed", "history-3"} <= set(models["EASE + centroid of both"])
 
 
+def test_visrec_is_compared_with_the_best_baseline_of_each_row(results):
+    models = results["sets"]["shop"]
+    compared = models["visrec"]["best baseline"]
+    assert "history-3" in compared
+    for row, said in compared.items():
+        reached = {
+            name: figures[row]["ndcg@10"]["mean"]
+            for name, figures in models.items()
+            if row in figures and not name.startswith("visrec")
+        }
+        assert reached[said["model"]] == max(reached.values())
+        assert 0 <= said["p"] <= 1
+
+
 def test_what_is_done_is_not_done_again(results, words, monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
@@ -75,6 +89,8 @@ def test_the_docs_and_the_page_are_made_from_the_results(results, words, tmp_pat
     assert "old" not in text
     mean = results["sets"]["shop"]["EASE"]["warm"]["ndcg@10"]["mean"]
     assert f"| EASE | {mean:.4f} |" in text
+    compared = results["sets"]["shop"]["visrec"]["best baseline"]["mixed"]
+    assert f"| known and new | {compared['model']} | {compared['ratio']:.2f} | " in text
     shown = page.read_text()
     assert shown.count("<svg") == 8
     assert "data:image/jpeg;base64," in shown
