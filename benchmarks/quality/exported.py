@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> Figures:
         Row → `PyTorch`, `onnxruntime`, and for the first 500 people `PyTorch, 500` and `server, 500` →
         metric → value.
     """
-    loaded = Checkpoint.load(checkpoint)
+    loaded = _answering_all(Checkpoint.load(checkpoint))
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
@@ -59,6 +60,12 @@ def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> Figures:
                     for who, (asked, rows) in rankings.items()
                 }
     return figures
+
+
+def _answering_all(checkpoint: Checkpoint) -> Checkpoint:
+    """With answers of all items: what an answer doesn't hold can't be ranked among some of them."""
+    config = dataclasses.replace(checkpoint.model_config, top_k=len(checkpoint.item_ids))
+    return dataclasses.replace(checkpoint, model_config=config)
 
 
 def _ask_graph(session: onnxruntime.InferenceSession, checkpoint: Checkpoint, section: Section) -> Rows:

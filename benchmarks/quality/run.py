@@ -29,7 +29,6 @@ from benchmarks.quality.measure import Measured, asked, measure
 from benchmarks.quality.summary import BEST_BASELINE, against_best, summarise
 from benchmarks.quality.visrec_run import (
     BEST,
-    SETTINGS,
     VARIANTS,
     VISREC,
     Overrides,
@@ -134,14 +133,10 @@ def _exported(trained: Path, data: Path, cache: Path) -> Figures:
     path = trained / EXPORTED
     if not path.is_file():
         checkpoint = trained / BEST
-        model = served(checkpoint, data, cache, _overrides(VISREC, data))
+        model = served(checkpoint, data, cache, VARIANTS[VISREC])
         figures = agreement(checkpoint, model, prepared_for(data, cache))
         write_text(path, json.dumps(figures, indent=1) + "\n")
     return json.loads(path.read_text("utf-8"))
-
-
-def _overrides(variant: str, data: Path) -> Overrides:
-    return VARIANTS[variant].on_top_of(SETTINGS.get(data.name, Overrides()))
 
 
 def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
@@ -177,7 +172,7 @@ def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
                 fit = partial(cornac_baselines.train, model, whole, seed, plan.cornac)
                 yield task(model, seed, options, baseline(fit, known), cornac_baselines)
     for variant in plan.variants:
-        overrides = _overrides(variant, data)
+        overrides = VARIANTS[variant]
         for seed in range(plan.seeds if variant in COMPARED else 1):
             measured = partial(_visrec, whole, rows, data, plan.cache, seed, overrides)
             yield task(variant, seed, overrides, measured, visrec_run)

@@ -40,41 +40,16 @@ class Overrides:
     """The backbone's."""
     without: tuple[str, ...] = ()
     """What is taken from the data: "pictures", "words" or "behaviour"."""
+    shuffled_pictures: bool = False
+    """Whether items get each other's pictures, in an order drawn once."""
 
-    def on_top_of(self, base: Overrides) -> Overrides:
-        """These options, and `base` where they say nothing."""
-        return Overrides(
-            model={**base.model, **self.model},
-            train={**base.train, **self.train},
-            weights=self.weights if self.weights != PRETRAINED else base.weights,
-            without=(*base.without, *self.without),
-        )
-
-
-_FILMS_MODEL = {"history": 512, "regression_dim": 192, "spectral_dim": 32, "top_k": 2000}
-_FILMS_TRAIN = {
-    "predict": "any",
-    "epochs": 2,
-    "learning_rate": 5e-4,
-    "keep_history": 0.9,
-    "keep_picture": 0.3,
-    "keep_words": 0.1,
-    "new_item_spread": 0.5,
-}
-SETTINGS: dict[str, Overrides] = {
-    "ml-small": Overrides(_FILMS_MODEL, {**_FILMS_TRAIN, "even_history": 3.0, "batch": 64}),
-    "ml-1m": Overrides(
-        {**_FILMS_MODEL, "spectral_dim": 48},
-        {**_FILMS_TRAIN, "even_history": 12.0, "similarity_words": 60.0},
-    ),
-}
-"""Options by the name of a set, chosen on its validation part; any other set gets visrec's defaults."""
 
 VISREC = "visrec"
 BEST = "best.pt"
 VARIANTS = {
     VISREC: Overrides(),
     "visrec without pictures": Overrides(without=("pictures",)),
+    "visrec, shuffled pictures": Overrides(shuffled_pictures=True),
     "visrec without words": Overrides(without=("words",)),
     "visrec without behaviour": Overrides(without=("behaviour",)),
     "visrec, uniform attention": Overrides(model={"user_attention": False}),
@@ -124,7 +99,7 @@ def served(checkpoint: Path, data: Path, cache: Path, overrides: Overrides) -> S
     whole = prepare(
         read(data, None), model.encoder, loaded.model_config, loaded.train_config, cache, _device()
     )
-    return Served.load(loaded, model, _ablated(whole, overrides), _device())
+    return Served.load(loaded, model, ablated(whole, overrides), _device())
 
 
 def prepared_for(data: Path, cache: Path) -> Prepared:
@@ -134,11 +109,15 @@ def prepared_for(data: Path, cache: Path) -> Prepared:
     return prepare(read(data, None), encoder, model, TrainConfig(), cache, _device())
 
 
-def _ablated(prepared: Prepared, overrides: Overrides) -> Prepared:
+def ablated(prepared: Prepared, overrides: Overrides) -> Prepared:
+    """The data without what a variant takes from it, and with pictures shuffled if it says so."""
     dataset, split = prepared.dataset, prepared.split
     regions = prepared.regions
     if "pictures" in overrides.without:
         regions = dataclasses.replace(regions, values=np.zeros_like(regions.values), broken={})
+    if overrides.shuffled_pictures:
+        order = np.random.default_rng(0).permutation(len(regions.values))
+        regions = dataclasses.replace(regions, values=regions.values[order])
     if "words" in overrides.without:
         none = ("",) * len(dataset.catalogue)
         bare = dataclasses.replace(
@@ -160,7 +139,7 @@ def _train(data: Path, cache: Path, seed: int, out: Path, overrides: Overrides) 
     encoder = Encoder(model.backbone, model.levels, weights=overrides.weights)
     whole = prepare(read(data, None), encoder, model, train, cache, _device())
     make_folder(out)
-    Trainer(_ablated(whole, overrides), encoder, model, train, out, _device()).run()
+    Trainer(ablated(whole, overrides), encoder, model, train, out, _device()).run()
 
 
 def _main() -> None:

@@ -1,14 +1,29 @@
 """`python -m benchmarks.quality`: from a data folder to a results file, tables and a page."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks.quality import ROOT, run
 from benchmarks.quality.__main__ import main
-from benchmarks.quality.visrec_run import VARIANTS, Overrides
+from benchmarks.quality.visrec_run import VARIANTS, ablated
+
+from visrec_training.config import ModelConfig, TrainConfig
 
 VARIANT = "visrec, uniform attention"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    """Each variant is trained for one epoch."""
+    variants = {
+        name: dataclasses.replace(each, train={**each.train, "epochs": 1}) for name, each in VARIANTS.items()
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "VARIANTS", variants)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +35,8 @@ def words(split_shop, cache, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def results(words):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "SETTINGS", {"shop": Overrides(train={"epochs": 1})})
-        assert main(["run", *words]) == 0
+def results(words, short):
+    assert main(["run", *words]) == 0
     return json.loads(Path(words[words.index("--out") + 1]).read_text())
 
 
@@ -71,15 +84,13 @@ def test_what_is_done_is_not_done_again(results, words, monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(run, "SETTINGS", {"shop": Overrides(train={"epochs": 1})})
     monkeypatch.setattr(run, "train_visrec", refuse)
     assert main(["run", *words]) == 0
     again = json.loads(Path(words[words.index("--out") + 1]).read_text())
     assert again["sets"] == results["sets"]
 
 
-def test_the_docs_and_the_page_are_made_from_the_results(results, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "SETTINGS", {"shop": Overrides(train={"epochs": 1})})
+def test_the_docs_and_the_page_are_made_from_the_results(results, words, tmp_path):
     docs, page = tmp_path / "README.md", tmp_path / "page.html"
     docs.write_text("before\n<!-- quality -->\nold\n<!-- /quality -->\nafter\n")
     assert main(["report", *words, "--docs", str(docs), "--page", str(page)]) == 0
@@ -124,9 +135,16 @@ def test_data_without_a_split_is_refused(small_shop, cache, capsys):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_comes_on_top_of_the_settings_of_a_set(name):
-    base = Overrides(model={"history": 200}, train={"epochs": 7})
-    both = VARIANTS[name].on_top_of(base)
-    assert both.model["history"] == 200
-    assert both.train["epochs"] == 7
-    assert both.without == VARIANTS[name].without
+def test_a_variant_changes_options_that_there_are(name):
+    ModelConfig(**VARIANTS[name].model)
+    TrainConfig(**VARIANTS[name].train)
+
+
+def test_shuffled_pictures_are_the_same_ones_elsewhere(prepared):
+    shuffled, again = (ablated(prepared, VARIANTS["visrec, shuffled pictures"]) for _ in range(2))
+    now, before = shuffled.regions.values, prepared.regions.values
+    moved = (now != before).any(axis=(1, 2))
+    assert moved.mean() > 0.9
+    assert np.sort(now[:, 0, 0]).tolist() == np.sort(before[:, 0, 0]).tolist()
+    assert (now == again.regions.values).all()
+    assert shuffled.dataset is prepared.dataset
