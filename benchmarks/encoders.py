@@ -25,11 +25,11 @@ import numpy.typing as npt
 import onnxruntime as ort
 import torch
 from benchmarks.quality import ROOT
-from benchmarks.quality.baselines import Centroid, pooled_pictures
 from benchmarks.quality_figures import commit, fill_in, machine
 
 from visrec_client.errors import VisrecError
 from visrec_export.graphs import write_encoder
+from visrec_training.centroids import Centroid, pooled_pictures
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.data import Dataset
 from visrec_training.encoder import LITE0, LITE2, PRETRAINED, RANDOM, Encoder

@@ -65,7 +65,7 @@ def block(figures: dict[str, Any]) -> str:
     lines = ["| sent | " + " | ".join(f"{part} {column}" for part in ("warm", "cold") for column in COLUMNS)]
     lines.append("| --- " * (1 + 2 * len(COLUMNS)))
     for name in warm:
-        values = [f"{table[name][column]:.4f}" for table in (warm, cold) for column in COLUMNS]
+        values = [_figure(table, name, column) for table in (warm, cold) for column in COLUMNS]
         lines.append(f"| {name} | " + " | ".join(values))
     rows = "".join(f"{line.rstrip()} |\n" for line in lines)
     both = "picture + history"
@@ -83,6 +83,11 @@ def block(figures: dict[str, Any]) -> str:
         f" what is drawn, where a uniform map has {attention['uniform map']:.2f}; it is above uniform in"
         f" {attention['above uniform']:.0%} of them.\n\n"
     )
+
+
+def _figure(table: dict[str, dict[str, float]], row: str, column: str) -> str:
+    """A figure of a row that not every table has: behaviour alone says nothing of new items."""
+    return f"{table[row][column]:.4f}" if row in table else "-"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A small sticker shop, trained, exported and served once for all tests. All of it is real."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,29 @@ def add_split():
         return interactions.append_column("split", pa.array(parts.tolist()))
 
     return add
+
+
+@pytest.fixture(scope="session")
+def split_shop(small_shop, add_split, tmp_path_factory) -> Path:
+    """A data folder of the small shop with the column `split`."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    shop = shutil.copytree(small_shop, tmp_path_factory.mktemp("split") / "shop")
+    done = pq.read_table(shop / "interactions.parquet")
+    pq.write_table(add_split(done, np.random.default_rng(0)), shop / "interactions.parquet")
+    return shop
+
+
+@pytest.fixture(scope="session")
+def prepared(split_shop, cache):
+    """The small shop with a split of its own, as visrec's default encoder sees it."""
+    import torch
+
+    from visrec_training.config import ModelConfig, TrainConfig
+    from visrec_training.encoder import PRETRAINED, Encoder
+    from visrec_training.prepare import prepare, read
+
+    model = ModelConfig()
+    encoder = Encoder(model.backbone, model.levels, weights=PRETRAINED)
+    return prepare(read(split_shop, None), encoder, model, TrainConfig(), cache, torch.device("cpu"))

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from benchmarks.quality.baselines import Matrix, pooled_pictures
 
 from visrec_client.errors import VisrecError
+from visrec_training.baselines import Matrix
+from visrec_training.centroids import pooled_pictures
 from visrec_training.prepare import Prepared
 from visrec_training.split import Queries
 

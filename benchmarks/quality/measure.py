@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from visrec_training.baselines import popularity_of
 from visrec_training.beyond_accuracy import (
     beyond_accuracy,
     calibration,
     category_vectors,
     new_among_known,
 )
-from visrec_training.evaluate import SHORT_HISTORIES, popularity_of, shortened
 from visrec_training.files import write_beside
 from visrec_training.interactions import Rows
 from visrec_training.metrics import Values, query_metrics
 from visrec_training.prepare import Prepared
 from visrec_training.retrieval import Ranking
+from visrec_training.served import SHORT_HISTORIES, shortened
 from visrec_training.split import Section, Split
 
 METRICS = ("ndcg@10", "recall@20", "mrr@10")

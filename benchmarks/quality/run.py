@@ -11,19 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.quality import baselines, cornac_baselines, visrec_run
-from benchmarks.quality.baselines import (
-    NEIGHBOURS,
-    NEW_WEIGHTS,
-    RIDGES,
-    WEIGHTS,
-    Baseline,
-    Blend,
-    Centroid,
-    ItemToItem,
-    Popularity,
-    validated,
-)
+from benchmarks.quality import blend, cornac_baselines, visrec_run
+from benchmarks.quality.blend import NEW_WEIGHTS, WEIGHTS, Blend
 from benchmarks.quality.exported import Figures, agreement
 from benchmarks.quality.measure import Measured, asked, measure
 from benchmarks.quality.summary import BEST_BASELINE, against_best, summarise
@@ -40,11 +29,22 @@ from benchmarks.quality_figures import commit, machine
 from tqdm import tqdm
 
 import visrec_training
+from visrec_training.baselines import (
+    NEIGHBOURS,
+    RIDGES,
+    Baseline,
+    ItemToItem,
+    Popularity,
+    best_item_knn,
+    liked_together,
+    rank,
+    validated,
+)
+from visrec_training.centroids import CONTENT, Centroid
 from visrec_training.errors import DataError
 from visrec_training.files import write_text
-from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared
-from visrec_training.retrieval import Modalities, rank_scores
+from visrec_training.retrieval import Modalities
 from visrec_training.split import Section, Split
 
 NEW_ITEMS = ("cold alone", "cold")
@@ -164,7 +164,7 @@ def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
         return partial(_baseline, fit, whole, {name: rows[name] for name in known if name in rows})
 
     for model, options, fit, known in _closed_forms(whole):
-        yield task(model, 0, options, baseline(fit, known), baselines)
+        yield task(model, 0, options, baseline(fit, known), blend)
     if plan.cornac:
         for model, options in cornac_baselines.OPTIONS.items():
             known = KNOWN_PEOPLE if model == "VBPR" else ("warm",)
@@ -185,16 +185,20 @@ def _closed_forms(
     split = prepared.split
     rows = tuple(asked(split))
     people = tuple(name for name in rows if name not in NEW_ITEMS)
-    item_knn, ease = partial(ItemToItem.item_knn, split), partial(ItemToItem.ease, split)
+    together = cache(partial(liked_together, split))
+
+    def ease(ridge: float) -> ItemToItem:
+        return ItemToItem.ease(together(), ridge)
+
     ridge = cache(partial(validated, RIDGES, ease, split))
     yield "Popularity", (), partial(Popularity.fit, split), people
-    yield "ItemKNN", NEIGHBOURS, lambda: item_knn(validated(NEIGHBOURS, item_knn, split)), people
+    yield "ItemKNN", NEIGHBOURS, partial(best_item_knn, split), people
     yield "EASE", RIDGES, lambda: ease(ridge()), people
-    for name, words, pictures in (("words", 1.0, 0.0), ("pictures", 0.0, 1.0), ("both", 1.0, 0.25)):
+    for name, (words, pictures) in CONTENT.items():
         content = partial(Centroid.fit, prepared, words=words, pictures=pictures)
         yield f"Centroid of {name}", (words, pictures), content, KNOWN_PEOPLE
-        blend = partial(_blend, split, ridge, content)
-        yield f"EASE + centroid of {name}", (words, pictures, RIDGES, WEIGHTS, NEW_WEIGHTS), blend, rows
+        blended = partial(_blend, split, ridge, content)
+        yield f"EASE + centroid of {name}", (words, pictures, RIDGES, WEIGHTS, NEW_WEIGHTS), blended, rows
 
 
 def _blend(split: Split, ridge: Callable[[], float], content: Callable[[], Centroid]) -> Blend:
@@ -202,12 +206,7 @@ def _blend(split: Split, ridge: Callable[[], float], content: Callable[[], Centr
 
 
 def _baseline(fit: Callable[[], Baseline], prepared: Prepared, rows: dict[str, Section], _: Path) -> Measured:
-    fitted = fit()
-
-    def rank(section: Section) -> Rows:
-        return rank_scores(fitted.scores(section.queries), section)
-
-    return measure(rank, prepared, rows)
+    return measure(partial(rank, fit()), prepared, rows)
 
 
 def _visrec(

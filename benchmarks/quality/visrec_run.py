@@ -21,9 +21,9 @@ from visrec_client.errors import VisrecError
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import PRETRAINED, Encoder
-from visrec_training.evaluate import Served
 from visrec_training.files import make_folder
 from visrec_training.prepare import Prepared, prepare, read
+from visrec_training.served import Served
 from visrec_training.split import NOTHING
 from visrec_training.train import Trainer
 

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-ROWS = {"nothing", "history", "history-1", "history-3", "history-5", "popularity", "random"}
+OURS = {"nothing", "history", "history-1", "history-3", "history-5"}
+CONTENT = {"centroid of words", "centroid of pictures", "centroid of both"}
+BEHAVIOUR = {"item-kNN", "EASE"}
 
 
 @pytest.mark.parametrize("timed", [True, False])
@@ -25,8 +27,14 @@ def test_evaluation_follows_the_split_of_the_data(
     measured = ("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", tmp_path / "figures.json")
     assert visrec(*measured) == 0
     report = json.loads((tmp_path / "figures.json").read_text())
-    for section in ("warm", "cold alone", "cold", "mixed"):
-        assert set(report[section]) == ROWS
+    others = {"popularity", "random"} | CONTENT
+    for section in ("warm", "mixed"):
+        assert set(report[section]) == OURS | others | BEHAVIOUR
+    for section in ("cold alone", "cold"):
+        assert set(report[section]) == OURS | others, "behaviour can't tell new items apart"
+    assert set(report["short histories"]) == {"model", "popularity"} | CONTENT | BEHAVIOUR
+    ours = report["short histories"]["model"]
+    assert ours == {row: report["warm"][row]["ndcg@10"] for row in ("history-1", "history-3", "history-5")}
     assert report["warm"]["history"]["ndcg@10"] > report["warm"]["random"]["ndcg@10"]
     assert report["cold alone"]["history"]["recall@20"] > report["cold"]["history"]["recall@20"]
     assert report["cold"]["popularity"]["recall@20"] == 0, "nobody has met a new item"
@@ -39,3 +47,54 @@ def test_evaluation_follows_the_split_of_the_data(
     assert "history-3" in capsys.readouterr().out
     assert visrec(*measured) == 0
     assert json.loads((tmp_path / "figures.json").read_text()) == report, "short histories are drawn by seed"
+
+
+@pytest.fixture(scope="module")
+def trained(split_shop, cache, visrec, tmp_path_factory):
+    """The out folder of a run that was trained by gradient, with its closed form beside it."""
+    out = tmp_path_factory.mktemp("trained")
+    words = ("train", "--data", split_shop, "--cache", cache)
+    assert visrec(*words, "--out", out / "closed", "--epochs", 0) == 0
+    assert visrec(*words, "--out", out, "--epochs", 1) == 0
+    shutil.copy(out / "closed" / "best.pt", out / "closed_form.pt")
+    return out
+
+
+@pytest.fixture
+def evaluate(split_shop, cache, visrec, tmp_path):
+    """Evaluates a checkpoint of the shop with a split; gives the report."""
+
+    def run(checkpoint):
+        words = ("--checkpoint", checkpoint, "--out", tmp_path / "evaluation.json")
+        assert visrec("evaluate", "--data", split_shop, "--cache", cache, *words) == 0
+        return json.loads((tmp_path / "evaluation.json").read_text())
+
+    return run
+
+
+def test_a_trained_model_stands_beside_its_closed_form(trained, evaluate):
+    report, alone = evaluate(trained / "last.pt"), evaluate(trained / "closed" / "best.pt")
+    assert report["model"] == "trained, epoch 1"
+    assert alone["model"] == "closed form"
+    for section in ("warm", "cold alone", "cold", "mixed"):
+        assert report[section]["closed form"] == alone[section]["history"]
+        assert report[section]["EASE" if section == "warm" else "centroid of both"]
+    assert report["short histories"]["closed form"] == alone["short histories"]["model"]
+    assert "closed form" not in alone["warm"], "it needs no comparison with itself"
+
+
+def test_a_closed_form_of_other_data_is_not_compared_with(trained, run, evaluate, tmp_path):
+    shutil.copy(trained / "last.pt", tmp_path)
+    shutil.copy(run / "last.pt", tmp_path / "closed_form.pt")
+    report = evaluate(tmp_path / "last.pt")
+    assert "closed form" not in report["warm"]
+    assert "closed form, because none of this data is beside the checkpoint" in report["not measured"]
+
+
+def test_a_catalogue_too_large_for_dense_baselines_is_measured_without_them(trained, evaluate, monkeypatch):
+    for module in ("references", "evaluate"):
+        monkeypatch.setattr(f"visrec_training.{module}.MOST_ITEMS", 100)
+    report = evaluate(trained / "last.pt")
+    assert set(report["warm"]) == OURS | {"popularity", "closed form", "random"}
+    (line,) = (line for line in report["not measured"] if line.startswith("baselines"))
+    assert line.endswith("items are too large: at most 100")

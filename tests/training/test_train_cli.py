@@ -173,6 +173,7 @@ def test_evaluation_tells_each_modality_next_to_popularity_and_chance(
     assert visrec("evaluate", *words, "--out", tmp_path / "evaluation.json") == 0
     report = json.loads((tmp_path / "evaluation.json").read_text())
     assert {"history", "picture", "picture + history", "words", "popularity", "random"} <= set(report["warm"])
+    assert {"item-kNN", "EASE", "centroid of both"} <= set(report["warm"])
     assert set(report["warm"]["history"]) == {f"{m}@{k}" for m in ("recall", "ndcg", "mrr") for k in (10, 20)}
     assert report["warm"]["picture + history"]["ndcg@10"] > report["warm"]["popularity"]["ndcg@10"]
     assert report["cold"]["picture + history"]["recall@20"] > report["cold"]["random"]["recall@20"]

@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.evaluate import evaluate, format_report
+from visrec_training.evaluate import evaluate
 from visrec_training.files import write_text
+from visrec_training.fingerprint import differences
 from visrec_training.prepare import prepare
+from visrec_training.report_text import format_report
 from visrec_training.train_cli import add_data_arguments, cache_folder, read_source
 
 
@@ -39,8 +41,17 @@ def run(args: argparse.Namespace) -> int:
         cache_folder(args.cache),
         device,
     )
-    report = evaluate(checkpoint, model, prepared, device)
+    report = evaluate(checkpoint, model, prepared, device, _closed_form(checkpoint, args.checkpoint))
     print(format_report(report))
     if args.out:
         write_text(args.out, json.dumps(report, indent=2) + "\n")
     return 0
+
+
+def _closed_form(checkpoint: Checkpoint, path: Path) -> Checkpoint | None:
+    """What a checkpoint at a path was before it was trained by gradient, where that is beside it."""
+    beside = path.with_name("closed_form.pt")
+    if not checkpoint.progress["epoch"] or not beside.is_file():
+        return None
+    closed_form = Checkpoint.load(beside)
+    return None if differences(checkpoint.fingerprint, closed_form.fingerprint) else closed_form

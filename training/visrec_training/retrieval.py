@@ -100,15 +100,14 @@ def rank_catalogue(
         modalities: what is sent.
         typed: n texts; used only if `modalities.words`.
     """
-    queries, rows, scores = section.queries, [], []
+    queries = section.queries.with_viewed() if modalities.viewed_in_history else section.queries
+    rows, scores = [], []
     device = scorer.item_vectors.device
     if typed is None or not modalities.words:
         typed = Typed.nothing(len(queries), scorer.space.width)
     for start in range(0, len(queries), BATCH):
         chosen = slice(start, start + BATCH)
         viewed, histories = queries.viewed[chosen], queries.histories[chosen]
-        if modalities.viewed_in_history:
-            histories = [np.append(each, item) for each, item in zip(histories, viewed, strict=True)]
         longest = max(1, *map(len, histories))
         history = pad_histories(histories, min(longest, scorer.tower.history.recency.shape[1]))
         pictures = torch.from_numpy(viewed.clip(min=0)).to(device)

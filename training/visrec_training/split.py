@@ -53,6 +53,12 @@ class Queries:
             histories = [rng.permutation(history)[:count] for history in self.histories]
         return dataclasses.replace(self, histories=histories)
 
+    def with_viewed(self) -> Queries:
+        """The same questions by people whose histories end with what they look at, if they look at any."""
+        pairs = zip(self.histories, self.viewed.tolist(), strict=True)
+        histories = [np.append(history, item) if item >= 0 else history for history, item in pairs]
+        return dataclasses.replace(self, histories=histories)
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -64,8 +70,12 @@ class Section:
 
     def first(self, count: int) -> Section:
         """The first `count` of its queries."""
+        return self.part(slice(count))
+
+    def part(self, chosen: slice) -> Section:
+        """Some of its queries."""
         asked = self.queries
-        columns = (getattr(asked, field.name)[:count] for field in dataclasses.fields(asked))
+        columns = (getattr(asked, field.name)[chosen] for field in dataclasses.fields(asked))
         return Section(Queries(*columns), self.ranked)
 
 

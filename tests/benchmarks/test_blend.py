@@ -1,0 +1,60 @@
+"""The baselines of the benchmark alone: a blend of two others, and what Cornac trains."""
+
+import numpy as np
+import pytest
+from benchmarks.quality import cornac_baselines
+from benchmarks.quality.blend import Blend, with_newcomers
+
+from visrec_client.errors import VisrecError
+from visrec_training.baselines import best_ease, rank
+from visrec_training.centroids import Centroid
+from visrec_training.metrics import ranking_metrics
+from visrec_training.split import Queries
+
+
+def reached(baseline, section):
+    return ranking_metrics(rank(baseline, section), section.queries.targets)["ndcg@10"]
+
+
+def test_newcomers_are_known_by_nobody_and_asked_for_by_who_liked_them(prepared):
+    split = prepared.split
+    earlier, section = with_newcomers(split)
+    met = np.bincount(np.concatenate(earlier.train), minlength=len(split.is_cold))
+    is_new = split.candidates & (met == 0)
+    assert is_new.sum() == pytest.approx(split.candidates.sum() / 10, abs=1)
+    valid = dict(zip(split.valid.users.tolist(), split.valid.targets, strict=True))
+    asked = section.queries
+    for user, history, right, seen in zip(
+        asked.users.tolist(), asked.histories, asked.targets, asked.seen, strict=True
+    ):
+        liked = split.train[user]
+        assert history.tolist() == liked[~is_new[liked]].tolist()
+        assert {*right.tolist()} == {*liked[is_new[liked]].tolist(), *valid.get(user, liked[:0]).tolist()}
+        assert not {*right.tolist()} & {*seen.tolist()}
+
+
+def test_a_blend_answers_for_known_and_new_items(prepared):
+    split, sections = prepared.split, prepared.split.sections()
+    content, ease = Centroid.fit(prepared, words=1, pictures=1), best_ease(split)
+    blend = Blend.fit(split, 100, content)
+    assert reached(blend, sections["cold alone"]) == reached(content, sections["cold alone"])
+    assert reached(blend, sections["cold"]) > reached(ease, sections["cold"]) == 0
+    assert len({*blend.weights[split.candidates]}) == len({*blend.weights[split.is_cold]}) == 1
+    assert reached(blend, sections["warm"]) > reached(content, sections["warm"])
+    assert reached(blend, sections["mixed"]) > reached(ease, sections["mixed"])
+
+
+def test_a_missing_environment_is_told_with_its_remedy(prepared, tmp_path):
+    with pytest.raises(VisrecError, match=r"venv .*/none && .*/pip install cornac torch") as error:
+        cornac_baselines.train("BPR", prepared, 0, tmp_path / "none" / "bin" / "python")
+    assert "\n" not in str(error.value)
+
+
+def test_factors_score_by_who_asks():
+    factors = cornac_baselines.Factors(
+        users=np.asarray([[1.0, 0.0]], np.float32),
+        items=np.asarray([[1.0, 5.0], [2.0, 0.0]], np.float32),
+        bias=np.asarray([0.5, 0.0], np.float32),
+    )
+    queries = Queries(np.asarray([0, 7]), [], np.full(2, -1), [np.zeros(0, np.int64)] * 2, [])
+    assert factors.scores(queries).tolist() == [[1.5, 2.0], [0.5, 0.0]]
