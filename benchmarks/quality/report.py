@@ -12,11 +12,12 @@ import numpy as np
 from benchmarks.quality import ROOT
 from benchmarks.quality.charts import bars
 from benchmarks.quality.measure import EXAMPLES, Measured, asked
-from benchmarks.quality.summary import BEST_BASELINE, COMPARED_BY, RESAMPLES
+from benchmarks.quality.summary import BEST_BASELINE, COMPARED_BY
 from benchmarks.quality.visrec_run import VISREC
 from PIL import Image
 
 from visrec_client.errors import VisrecError
+from visrec_training.bootstrap import RESAMPLES
 from visrec_training.data import Catalogue
 from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from benchmarks.quality.measure import METRICS, Measured
 
+from visrec_training.bootstrap import interval, resampled_means
 from visrec_training.metrics import Values
 
-RESAMPLES = 1000
 COMPARED_BY = "ndcg@10"
 BEST_BASELINE = "best baseline"
 """Names what `against_best` says, beside the rows of what `summarise` does."""
@@ -49,32 +49,26 @@ def against_best(ours: list[Measured], others: dict[str, list[Measured]]) -> dic
         best = max(known, key=lambda model: known[model].mean(), default=None)
         if best is not None and known[best].any():
             reached = _over_seeds(ours, row, COMPARED_BY)
+            gained = reached - known[best]
             compared[row] = {
                 "model": best,
                 "ratio": float(reached.mean() / known[best].mean()),
-                "p": float((_resampled(reached - known[best]) <= 0).mean()),
+                "p": float((resampled_means(gained, np.arange(len(gained))) <= 0).mean()),
             }
     return compared
 
 
 def _figure(seeds: list[Measured], row: str, metric: str) -> dict[str, Any]:
     values = _over_seeds(seeds, row, metric)
-    low, high = np.quantile(_resampled(values), (0.025, 0.975))
+    low, high = interval(values, np.arange(len(values)))
     return {
         "mean": float(values.mean()),
         "seeds": [float(each.accuracy[row][metric].mean()) for each in seeds],
-        "low": float(low),
-        "high": float(high),
+        "low": low,
+        "high": high,
     }
 
 
 def _over_seeds(seeds: list[Measured], row: str, metric: str) -> Values:
     """The mean over seeds for each query, float64 [n]."""
     return np.mean([each.accuracy[row][metric] for each in seeds], axis=0)
-
-
-def _resampled(values: Values) -> Values:
-    """The means of bootstrap samples, float64 [RESAMPLES]; the same samples each time."""
-    rng = np.random.default_rng(0)
-    # one sample at a time: all of them at once would need 1,000 times the memory
-    return np.asarray([values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)])

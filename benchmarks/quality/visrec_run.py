@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from benchmarks.quality import ROOT
 
@@ -22,9 +21,9 @@ from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import PRETRAINED, Encoder
 from visrec_training.files import make_folder
+from visrec_training.knock_outs import KNOCK_OUTS, NO_PICTURES, SHUFFLED_PICTURES
 from visrec_training.prepare import Prepared, prepare, read
 from visrec_training.served import Served
-from visrec_training.split import NOTHING
 from visrec_training.train import Trainer
 
 
@@ -38,20 +37,18 @@ class Overrides:
     """Fields of `TrainConfig`."""
     weights: str = PRETRAINED
     """The backbone's."""
-    without: tuple[str, ...] = ()
-    """What is taken from the data: "pictures", "words" or "behaviour"."""
-    shuffled_pictures: bool = False
-    """Whether items get each other's pictures, in an order drawn once."""
+    knock_outs: tuple[str, ...] = ()
+    """What is taken from the data, of `KNOCK_OUTS`."""
 
 
 VISREC = "visrec"
 BEST = "best.pt"
 VARIANTS = {
     VISREC: Overrides(),
-    "visrec without pictures": Overrides(without=("pictures",)),
-    "visrec, shuffled pictures": Overrides(shuffled_pictures=True),
-    "visrec without words": Overrides(without=("words",)),
-    "visrec without behaviour": Overrides(without=("behaviour",)),
+    "visrec without pictures": Overrides(knock_outs=(NO_PICTURES,)),
+    "visrec, shuffled pictures": Overrides(knock_outs=(SHUFFLED_PICTURES,)),
+    "visrec without words": Overrides(knock_outs=("no words",)),
+    "visrec without behaviour": Overrides(knock_outs=("no behaviour",)),
     "visrec, uniform attention": Overrides(model={"user_attention": False}),
     "visrec, random backbone": Overrides(weights="random"),
     # fewer pictures a step: each goes through the backbone, forwards and back
@@ -99,7 +96,7 @@ def served(checkpoint: Path, data: Path, cache: Path, overrides: Overrides) -> S
     whole = prepare(
         read(data, None), model.encoder, loaded.model_config, loaded.train_config, cache, _device()
     )
-    return Served.load(loaded, model, ablated(whole, overrides), _device())
+    return Served.load(loaded, model, knocked_out(whole, overrides), _device())
 
 
 def prepared_for(data: Path, cache: Path) -> Prepared:
@@ -109,24 +106,11 @@ def prepared_for(data: Path, cache: Path) -> Prepared:
     return prepare(read(data, None), encoder, model, TrainConfig(), cache, _device())
 
 
-def ablated(prepared: Prepared, overrides: Overrides) -> Prepared:
-    """The data without what a variant takes from it, and with pictures shuffled if it says so."""
-    dataset, split = prepared.dataset, prepared.split
-    regions = prepared.regions
-    if "pictures" in overrides.without:
-        regions = dataclasses.replace(regions, values=np.zeros_like(regions.values), broken={})
-    if overrides.shuffled_pictures:
-        order = np.random.default_rng(0).permutation(len(regions.values))
-        regions = dataclasses.replace(regions, values=regions.values[order])
-    if "words" in overrides.without:
-        none = ("",) * len(dataset.catalogue)
-        bare = dataclasses.replace(
-            dataset.catalogue, titles=none, categories=none, keywords=none, descriptions=none
-        )
-        dataset = dataclasses.replace(dataset, catalogue=bare)
-    if "behaviour" in overrides.without:
-        split = dataclasses.replace(split, train=[NOTHING] * len(split.train))
-    return Prepared(dataset, regions, split)
+def knocked_out(prepared: Prepared, overrides: Overrides) -> Prepared:
+    """The data without what a variant takes from it."""
+    for name in overrides.knock_outs:
+        prepared = KNOCK_OUTS[name](prepared)
+    return prepared
 
 
 def _device() -> torch.device:
@@ -139,7 +123,7 @@ def _train(data: Path, cache: Path, seed: int, out: Path, overrides: Overrides) 
     encoder = Encoder(model.backbone, model.levels, weights=overrides.weights)
     whole = prepare(read(data, None), encoder, model, train, cache, _device())
     make_folder(out)
-    Trainer(ablated(whole, overrides), encoder, model, train, out, _device()).run()
+    Trainer(knocked_out(whole, overrides), encoder, model, train, out, _device()).run()
 
 
 def _main() -> None:

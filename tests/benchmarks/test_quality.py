@@ -4,11 +4,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from benchmarks.quality import ROOT, run
 from benchmarks.quality.__main__ import main
-from benchmarks.quality.visrec_run import VARIANTS, ablated
+from benchmarks.quality.visrec_run import VARIANTS
 
 from visrec_training.config import ModelConfig, TrainConfig
 
@@ -138,13 +137,3 @@ def test_data_without_a_split_is_refused(small_shop, cache, capsys):
 def test_a_variant_changes_options_that_there_are(name):
     ModelConfig(**VARIANTS[name].model)
     TrainConfig(**VARIANTS[name].train)
-
-
-def test_shuffled_pictures_are_the_same_ones_elsewhere(prepared):
-    shuffled, again = (ablated(prepared, VARIANTS["visrec, shuffled pictures"]) for _ in range(2))
-    now, before = shuffled.regions.values, prepared.regions.values
-    moved = (now != before).any(axis=(1, 2))
-    assert moved.mean() > 0.9
-    assert np.sort(now[:, 0, 0]).tolist() == np.sort(before[:, 0, 0]).tolist()
-    assert (now == again.regions.values).all()
-    assert shuffled.dataset is prepared.dataset

@@ -16,8 +16,9 @@ from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Catalogue
 from visrec_training.grounds import attention_on_object
 from visrec_training.interactions import Rows
-from visrec_training.metrics import random_metrics, ranking_metrics
+from visrec_training.metrics import Table, random_metrics, ranking_metrics
 from visrec_training.model import Model
+from visrec_training.picture_worth import PICTURES, RANDOM_BACKBONE, Seen, picture_worth, sentences
 from visrec_training.prepare import Prepared
 from visrec_training.references import CLOSED_FORM, MOST_ITEMS, POPULARITY, references
 from visrec_training.regions import load_pictures
@@ -30,7 +31,6 @@ ATTENTION_PICTURES = 200
 HISTORY = str(Modalities(history=True))
 NEW_ITEMS = ("cold alone", "cold")
 """Sections whose right answers are new items alone."""
-Table = dict[str, dict[str, float]]
 
 
 def evaluate(
@@ -39,6 +39,7 @@ def evaluate(
     prepared: Prepared,
     device: torch.device,
     closed_form: Checkpoint | None = None,
+    random: Seen | None = None,
 ) -> dict[str, object]:
     """Measure a checkpoint on the queries that its training held out.
 
@@ -48,24 +49,27 @@ def evaluate(
         prepared: the data it was trained on.
         device: where to compute.
         closed_form: what the checkpoint was before it was trained by gradient, to compare with.
+        random: the pictures as a backbone of random weights sees them, to compare with.
 
     Returns:
         Tables by section (`Split.sections`), each row → metric → value, the model's rows before those of what
         it is compared with (`references`); `short histories`, NDCG@10 on warm items by how much is known of a
         person; for warm items also `beyond accuracy` and `calibration`; for mixed ones `new among known`, of
-        whole histories; `picture alone`, how often an answer stays in the picture's category; and
-        `attention`, how much of it lies on the object. Pictures that couldn't be read are listed. What the
-        data can't tell is left out, and named with the reason in `not measured`.
+        whole histories; `picture alone`, how often an answer stays in the picture's category;
+        `attention`, how much of it lies on the object; and `pictures`, what they are worth (`picture_worth`),
+        which `worth of pictures` puts in words. Pictures that couldn't be read are listed. What the data
+        can't tell is left out, and named with the reason in `not measured`.
 
     Raises:
         CheckpointError: the data is not what a checkpoint was trained on.
     """
     served = Served.load(checkpoint, model, prepared, device)
-    untrained = None
+    epochs, untrained = checkpoint.progress["epoch"], None
     if closed_form:
         untrained = Served.load(closed_form, closed_form.model(), prepared, device)
+    elif not epochs:
+        untrained = served
     catalogue, split = prepared.dataset.catalogue, prepared.split
-    epochs = checkpoint.progress["epoch"]
     report: dict[str, object] = {
         "checkpoint": checkpoint.digest(),
         "model": f"trained, epoch {epochs}" if epochs else CLOSED_FORM,
@@ -76,12 +80,17 @@ def evaluate(
         report["broken pictures"] = list(prepared.dataset.broken)
     if sections := split.sections():
         report["queries"] = {name: len(section.queries) for name, section in sections.items()}
-        report |= _people(served, untrained, prepared, sections)
+        report |= _people(served, untrained if epochs else None, prepared, sections)
     if share := _category_share(served, catalogue.categories):
         report["picture alone"] = share
     if attention := _attention(served, catalogue, checkpoint):
         report["attention"] = attention
-    if reasons := _not_measured(report, prepared, compared=bool(closed_form or not epochs)):
+    if sections and len(split.valid):
+        # one that was fitted before fine-tuning knows the pictures as an earlier backbone saw them
+        intact = None if checkpoint.train_config.finetune_blocks else untrained
+        worth = picture_worth(prepared, model.encoder, checkpoint, device, intact, random)
+        report |= {PICTURES: worth, "worth of pictures": sentences(worth)}
+    if reasons := _not_measured(report, prepared, compared=untrained is not None, random=random is not None):
         report["not measured"] = reasons
     return report
 
@@ -128,13 +137,16 @@ def _short(split: Split, sections: dict[str, Section], seed: int) -> dict[str, S
     return {f"history-{count}": shortened(split, sections["warm"], count, seed) for count in SHORT_HISTORIES}
 
 
-def _not_measured(report: dict[str, object], prepared: Prepared, *, compared: bool) -> list[str]:
+def _not_measured(
+    report: dict[str, object], prepared: Prepared, *, compared: bool, random: bool
+) -> list[str]:
     """Why parts of a report are missing: a line each.
 
     Args:
         report: what there is.
         prepared: the data.
         compared: whether the model stands beside its closed form, or is one.
+        random: whether a backbone of random weights was asked for.
     """
     split, items = prepared.split, len(prepared.dataset.catalogue)
     asked = {"warm": nothing_held_out(split, "test"), "cold": _no_cold(split)}
@@ -152,6 +164,10 @@ def _not_measured(report: dict[str, object], prepared: Prepared, *, compared: bo
         )
     if split.sections() and not compared:
         lines[CLOSED_FORM] = "none of this data is beside the checkpoint"
+    if split.sections() and PICTURES not in report:
+        lines[PICTURES] = nothing_held_out(split, "valid")
+    elif PICTURES in report and not random:
+        lines[RANDOM_BACKBONE] = "pictures must be encoded anew for it: ask for it with --random-backbone"
     return [f"{name}, because {reason}" for name, reason in lines.items()]
 
 

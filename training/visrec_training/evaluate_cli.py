@@ -9,10 +9,13 @@ from pathlib import Path
 import torch
 
 from visrec_training.checkpoint import Checkpoint
+from visrec_training.encoder import Encoder
 from visrec_training.evaluate import evaluate
 from visrec_training.files import write_text
 from visrec_training.fingerprint import differences
-from visrec_training.prepare import prepare
+from visrec_training.picture_worth import Seen
+from visrec_training.prepare import Prepared, prepare
+from visrec_training.regions import compute_regions
 from visrec_training.report_text import format_report
 from visrec_training.train_cli import add_data_arguments, cache_folder, read_source
 
@@ -22,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.add_argument(
         "--checkpoint", type=Path, default=Path("runs/latest/best.pt"), metavar="FILE", help="what to measure"
+    )
+    parser.add_argument(
+        "--random-backbone",
+        action="store_true",
+        help="compare with what a backbone of random weights sees in pictures too; they are encoded for it",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
 
@@ -33,15 +41,13 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(dataset.account()))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = checkpoint.model()
+    cache = cache_folder(args.cache)
     prepared = prepare(
-        dataset,
-        model.encoder,
-        checkpoint.model_config,
-        checkpoint.train_config,
-        cache_folder(args.cache),
-        device,
+        dataset, model.encoder, checkpoint.model_config, checkpoint.train_config, cache, device
     )
-    report = evaluate(checkpoint, model, prepared, device, _closed_form(checkpoint, args.checkpoint))
+    closed_form = _closed_form(checkpoint, args.checkpoint)
+    random = _seen_at_random(checkpoint, prepared, cache, device) if args.random_backbone else None
+    report = evaluate(checkpoint, model, prepared, device, closed_form, random)
     print(format_report(report))
     if args.out:
         write_text(args.out, json.dumps(report, indent=2) + "\n")
@@ -55,3 +61,12 @@ def _closed_form(checkpoint: Checkpoint, path: Path) -> Checkpoint | None:
         return None
     closed_form = Checkpoint.load(beside)
     return None if differences(checkpoint.fingerprint, closed_form.fingerprint) else closed_form
+
+
+def _seen_at_random(checkpoint: Checkpoint, prepared: Prepared, cache: Path, device: torch.device) -> Seen:
+    """The pictures as a backbone of random weights sees them."""
+    config = checkpoint.model_config
+    torch.manual_seed(checkpoint.train_config.seed)  # the same backbone each time, so that the cache helps
+    encoder = Encoder(config.backbone, config.levels)
+    images = prepared.dataset.catalogue.images
+    return Seen(encoder, compute_regions(encoder, images, config.picture_size, cache, device))

@@ -9,6 +9,8 @@ from visrec_training.interactions import Rows
 
 CUTOFFS = (10, 20)
 Values = npt.NDArray[np.float64]
+Table = dict[str, dict[str, float]]
+"""Row → metric → value."""
 
 
 def hits(ranked: Rows, targets: list[Rows]) -> npt.NDArray[np.bool_]:
