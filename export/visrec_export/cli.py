@@ -8,6 +8,7 @@ from typing import Any
 
 from visrec_export.errors import RepositoryError
 from visrec_export.int8 import Bounds
+from visrec_export.quality import measured
 from visrec_export.release import export_release
 from visrec_serving import pins
 from visrec_training.checkpoint import Checkpoint
@@ -80,6 +81,9 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(dataset.account()))
     warn(dataset.warnings)
     print(f"exporting {args.checkpoint} ({len(checkpoint.item_ids):,} items)")
+    quality = measured(checkpoint, args.checkpoint)
+    if quality is None:
+        print("the release tells no measured quality: `visrec evaluate` has not measured this checkpoint")
     release = export_release(
         checkpoint,
         dataset,
@@ -88,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         requests=args.check_requests,
         int8=bounds if args.precision == "int8" else None,
         fused=args.fused,
+        quality=quality,
     )
     figures = release.report["against PyTorch"]
     print(

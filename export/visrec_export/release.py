@@ -54,6 +54,7 @@ def export_release(
     requests: int,
     int8: Bounds | None = None,
     fused: bool = False,
+    quality: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Release:
     """Publish a checkpoint as the newest release of a model repository; the first one is served from then on.
@@ -67,6 +68,7 @@ def export_release(
         requests: requests to compare.
         int8: makes the encoder one in INT8, which may cost this much; None leaves it in FP32.
         fused: adds a graph that does the work of all three, for `configs/fused.pbtxt`.
+        quality: what was measured of the checkpoint, if it was.
         seed: decides which pictures and requests are taken.
 
     Raises:
@@ -104,6 +106,7 @@ def export_release(
             "items": len(checkpoint.item_ids),
             "checkpoint": checkpoint.digest(),
             "data": checkpoint.summary,
+            **({} if quality is None else {"quality": quality}),
             **proof,
         }
         canary = answered(choose(asked), built)

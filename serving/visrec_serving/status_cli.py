@@ -50,6 +50,8 @@ def describe_repository(repository: Path) -> str:
         lines.append(f"release {number}: {state}; {_facts(release.report)}")
         if data := release.report.get("data"):
             lines.append(f"  trained on {_data(data)}")
+        if quality := release.report.get("quality"):
+            lines.append(f"  measured before export: {_quality(quality)}")
     return "\n".join(lines) or f"{repository} holds no release: run `visrec export` first"
 
 
@@ -69,6 +71,13 @@ def _rows(tally: Mapping[str, Any]) -> str:
     dropped = [f"{count:,} {reason}" for reason, count in tally["rows dropped"].items()]
     left_out = f" ({', '.join(dropped)})" if dropped else ""
     return f"{tally['rows used']:,} of {tally['rows read']:,} rows{left_out}"
+
+
+def _quality(quality: Mapping[str, Any]) -> str:
+    """What a report says of how good the checkpoint was on what its training held out."""
+    reached = [f"{ndcg:.4f} for {items}" for items, ndcg in quality["ndcg@10"].items()]
+    ndcg = [f"NDCG@10 by history {', '.join(reached)}"] if reached else []
+    return "; ".join([*ndcg, *quality["pictures"]]) or "nothing about people"
 
 
 def _facts(report: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """`visrec export`: a release is proven, complete and numbered, or it is not published at all."""
 
+import dataclasses
 import json
 import resource
 import shutil
@@ -15,12 +16,14 @@ import torch
 from visrec_export.check import check, draw_requests
 from visrec_export.errors import ExportRefused
 from visrec_export.graphs import write_graphs
+from visrec_export.quality import measured
 from visrec_export.repository import ensure_configs, next_release
 from visrec_serving import history, pins
 from visrec_serving.canary_requests import CanaryRequests
 from visrec_serving.lock import locked
 from visrec_serving.pins import MODELS
 from visrec_serving.releases import file_digest
+from visrec_serving.status_cli import describe_repository
 from visrec_training.checkpoint import Checkpoint
 
 
@@ -41,6 +44,47 @@ def test_a_release_is_three_models_of_one_number_and_a_report(repository):
     compared = report["against PyTorch"]
     assert compared["same top 10"] == compared["requests"] == 64
     assert compared["largest difference"]["SCORE"] < 1e-4
+
+
+@pytest.fixture(scope="module")
+def evaluated(run, small_shop, cache, visrec, tmp_path_factory):
+    """A folder with the run's checkpoint and its evaluation."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    shutil.copy(run / "best.pt", folder)
+    assert visrec("evaluate", "--data", small_shop, "--cache", cache, "--checkpoint", folder / "best.pt") == 0
+    return folder
+
+
+def test_a_release_tells_what_was_measured_of_its_checkpoint(evaluated, small_shop, visrec, tmp_path, capsys):
+    words = ("--checkpoint", evaluated / "best.pt", "--data", small_shop, "--repository", tmp_path)
+    assert visrec("export", *words, "--check-requests", 8) == 0
+    assert "no measured quality" not in capsys.readouterr().out
+    evaluation = json.loads((evaluated / "evaluation.json").read_text())
+    quality = json.loads((tmp_path / "release-1.json").read_text())["quality"]
+    assert quality["ndcg@10"] == {
+        "new items": evaluation["cold alone"]["history"]["ndcg@10"],
+        "known items": evaluation["warm"]["history"]["ndcg@10"],
+    }
+    assert quality["pictures"] == evaluation["worth of pictures"]
+    said = describe_repository(tmp_path)
+    assert f"NDCG@10 by history {quality['ndcg@10']['new items']:.4f} for new items, " in said
+    assert quality["pictures"][0] in said
+
+
+def test_an_evaluation_of_another_checkpoint_is_not_taken_along(evaluated, run, tmp_path):
+    last = Checkpoint.load(run / "last.pt")
+    shutil.copy(run / "last.pt", tmp_path)
+    shutil.copy(evaluated / "evaluation.json", tmp_path)
+    changed = dataclasses.replace(last, item_ids=tuple(reversed(last.item_ids)))
+    assert measured(changed, tmp_path / "last.pt") is None
+    assert measured(last, tmp_path / "nowhere" / "last.pt") is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"items": 3}'])
+def test_what_is_no_evaluation_is_left_out_with_a_line(checkpoint, tmp_path, capsys, text):
+    (tmp_path / "evaluation.json").write_text(text)
+    assert measured(checkpoint, tmp_path / "best.pt") is None
+    assert "evaluation.json is no evaluation of this version of visrec" in capsys.readouterr().err
 
 
 def test_graphs_declare_what_the_configs_say_with_a_free_batch(repository):

@@ -170,3 +170,13 @@ def test_training_that_has_run_wild_ends_with_a_reason(train, tmp_path, monkeypa
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("visrec: error: the training loss is nan in epoch 1")
     assert "--learning-rate" in error
+
+
+def test_an_evaluation_that_cannot_be_kept_beside_its_checkpoint_is_still_told(
+    train, evaluate, tmp_path, capsys
+):
+    shop = write_shop(tmp_path / "shop", **SHOPS["two categories and nobody"])
+    assert train(shop) == 0
+    (tmp_path / "run" / "evaluation.json").mkdir()
+    assert evaluate(shop)["items"] == 12
+    assert "a release of this checkpoint won't tell its quality" in capsys.readouterr().err

@@ -27,8 +27,11 @@ from visrec_training.served import SHORT_HISTORIES, Served, ask, shortened
 from visrec_training.split import NOTHING, Queries, Section, Split
 from visrec_training.validation import nothing_held_out
 
+EVALUATION = "evaluation.json"
+"""The file that keeps the report, beside the checkpoint that it tells of."""
 ATTENTION_PICTURES = 200
 HISTORY = str(Modalities(history=True))
+WORTH = "worth of pictures"
 NEW_ITEMS = ("cold alone", "cold")
 """Sections whose right answers are new items alone."""
 
@@ -52,13 +55,13 @@ def evaluate(
         random: the pictures as a backbone of random weights sees them, to compare with.
 
     Returns:
-        Tables by section (`Split.sections`), each row → metric → value, the model's rows before those of what
-        it is compared with (`references`); `short histories`, NDCG@10 on warm items by how much is known of a
-        person; for warm items also `beyond accuracy` and `calibration`; for mixed ones `new among known`, of
-        whole histories; `picture alone`, how often an answer stays in the picture's category;
-        `attention`, how much of it lies on the object; and `pictures`, what they are worth (`picture_worth`),
-        which `worth of pictures` puts in words. Pictures that couldn't be read are listed. What the data
-        can't tell is left out, and named with the reason in `not measured`.
+        `checkpoint`, its digest; tables by section (`Split.sections`), each row → metric → value, the model's
+        rows before those of what it is compared with (`references`); `short histories`, NDCG@10 on warm items
+        by how much is known of a person; for warm items also `beyond accuracy` and `calibration`; for mixed
+        ones `new among known`, of whole histories; `picture alone`, how often an answer stays in the
+        picture's category; `attention`, how much of it lies on the object; and `pictures`, what they are
+        worth (`picture_worth`), which `worth of pictures` puts in words. Pictures that couldn't be read are
+        listed. What the data can't tell is left out, and named with the reason in `not measured`.
 
     Raises:
         CheckpointError: the data is not what a checkpoint was trained on.
@@ -89,7 +92,7 @@ def evaluate(
         # one that was fitted before fine-tuning knows the pictures as an earlier backbone saw them
         intact = None if checkpoint.train_config.finetune_blocks else untrained
         worth = picture_worth(prepared, model.encoder, checkpoint, device, intact, random)
-        report |= {PICTURES: worth, "worth of pictures": sentences(worth)}
+        report |= {PICTURES: worth, WORTH: sentences(worth)}
     if reasons := _not_measured(report, prepared, compared=untrained is not None, random=random is not None):
         report["not measured"] = reasons
     return report

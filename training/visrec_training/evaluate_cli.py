@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from visrec_client.errors import VisrecError
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.encoder import Encoder
-from visrec_training.evaluate import evaluate
+from visrec_training.evaluate import EVALUATION, evaluate
 from visrec_training.files import write_text
 from visrec_training.fingerprint import differences
 from visrec_training.picture_worth import Seen
-from visrec_training.prepare import Prepared, prepare
+from visrec_training.prepare import Prepared, prepare, warn
 from visrec_training.regions import compute_regions
 from visrec_training.report_text import format_report
 from visrec_training.train_cli import add_data_arguments, cache_folder, read_source
@@ -31,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare with what a backbone of random weights sees in pictures too; they are encoded for it",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=f"write the figures as JSON here too; {EVALUATION} beside the checkpoint has them anyway",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,8 +55,13 @@ def run(args: argparse.Namespace) -> int:
     random = _seen_at_random(checkpoint, prepared, cache, device) if args.random_backbone else None
     report = evaluate(checkpoint, model, prepared, device, closed_form, random)
     print(format_report(report))
+    text = json.dumps(report, indent=2) + "\n"
     if args.out:
-        write_text(args.out, json.dumps(report, indent=2) + "\n")
+        write_text(args.out, text)
+    try:
+        write_text(args.checkpoint.with_name(EVALUATION), text)
+    except VisrecError as error:  # somebody else's run
+        warn([f"{error}; a release of this checkpoint won't tell its quality"])
     return 0
 
 
