@@ -256,13 +256,12 @@ def _among(section: Section, rows: Tensor) -> Section:
         found: Rows = place[items]
         return found[found >= 0]
 
-    asked = section.queries
-    viewed = [each[each >= 0] for each in asked.viewed.reshape(-1, 1)]
+    asked = section.queries.with_viewed()
     targets = [placed(each) for each in asked.targets]
     kept = [row for row, each in enumerate(targets) if len(each)]
     queries = Queries(
         users=asked.users[kept],
-        histories=[placed(np.append(asked.histories[row], viewed[row])) for row in kept],
+        histories=[placed(asked.histories[row]) for row in kept],
         viewed=np.full(len(kept), -1),
         targets=[targets[row] for row in kept],
         seen=[placed(asked.seen[row]) for row in kept],

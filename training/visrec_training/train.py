@@ -69,7 +69,7 @@ class Trainer:
             encoder: with its weights.
             model_config: the model's shape.
             config: how to train.
-            out: folder for `last.pt`, `best.pt` and TensorBoard's files.
+            out: folder for `last.pt`, `best.pt`, `closed_form.pt` and TensorBoard's files.
             device: where to train.
 
         Raises:
@@ -158,7 +158,8 @@ class Trainer:
                     tower.temper(lambda: self._ask().excess)
                 score = self._score()
                 self.progress.best = -math.inf if score is None else score
-                self._checkpoint(figures_only=True).save(self.out / "best.pt")
+                for name in ("closed_form.pt", "best.pt"):
+                    self._checkpoint(figures_only=True).save(self.out / name)
                 # training does not see the table, so it starts from parts that make up for it
                 self.model.query_tower.balance.bias.data.copy_(start)
             while self.progress.epoch < self.config.epochs and not self._is_stale():

@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs/latest"),
         metavar="FOLDER",
-        help=f"gets best.pt, last.pt, {SETTINGS} and tensorboard/",
+        help=f"gets best.pt, last.pt, closed_form.pt, {SETTINGS} and tensorboard/",
     )
     parser.add_argument(
         "--resume",
