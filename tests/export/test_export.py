@@ -233,7 +233,7 @@ def test_a_model_that_differs_is_refused(checkpoint, tmp_path):
     requests = draw_requests(checkpoint, pictures, ["red"], 0)
     assert check(checkpoint, model, 1, tmp_path, requests)["same top 10"] == 8
     with torch.no_grad():
-        model.query_tower.history.out.weight.mul_(1.5)
+        model.query_tower.history.evidence.mul_(0.5)
     with pytest.raises(ExportRefused, match="differ"):
         check(checkpoint, model, 1, tmp_path, requests)
 

@@ -9,13 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visrec_training.attention import GIST
-from visrec_training.collaborative import ease, factorise, fit_places, learn_places
+from visrec_training.collaborative import (
+    factorise,
+    fit_places,
+    learn_places,
+    met_items,
+    who_chose,
+    word_features,
+)
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.item_tower import ItemTower, PictureVector, WordBag
+from visrec_training.item_weights import ease
 from visrec_training.query_tower import QueryTower
 
 MODEL = ModelConfig(dim=8, aspect_dim=4, aspects=2, regression_dim=3, spectral_dim=2)
-TRAIN = TrainConfig(similarity_ridge=1.0, new_item_spread=0.0)
+TRAIN = TrainConfig(new_item_spread=0.0)
 ITEMS, WORDS = 12, 6
 
 
@@ -33,7 +41,14 @@ def learn(tower, tokens, met=range(10)):
     rng = np.random.default_rng(0)
     people = [rng.choice(10, size=4, replace=False) for _ in range(40)]
     people = [np.asarray([item for item in liked if item in met], dtype=np.int64) for liked in people]
-    return learn_places(people, tower.words, tokens, MODEL, TRAIN)
+    return placed_by(people, tower.words, tokens)
+
+
+def placed_by(sequences, bag, tokens):
+    """Places of what some people chose, with item-to-item weights by EASE alone."""
+    met = met_items(sequences, len(tokens))
+    people = who_chose(sequences, met, len(tokens))
+    return learn_places(people, met, ease(people.T @ people, 1.0), word_features(bag, tokens), MODEL)
 
 
 def test_regression_tells_each_item_from_the_others():
@@ -45,9 +60,8 @@ def test_regression_tells_each_item_from_the_others():
 
 def test_factors_give_the_similarity_back_up_to_their_scale():
     similarity = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    source, target = factorise(similarity, 6)
-    product = source @ target.T
-    assert torch.allclose(product / product.norm(), similarity / similarity.norm(), atol=1e-6)
+    source, target, unit = factorise(similarity, 6)
+    assert torch.allclose(unit * source @ target.T, similarity, atol=1e-6)
 
 
 def test_what_people_met_lies_where_behaviour_puts_it(shop):
@@ -125,8 +139,8 @@ def test_any_people_however_few_or_alike_place_items_at_a_finite_distance(people
     tokens = torch.tensor(words)
     aspects = torch.ones(5, 2, 4) * torch.tensor(looks).view(-1, 1, 1)
     aspects += noise * torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0))
-    learned = learn_places(sequences, bag, tokens, MODEL, TRAIN)
-    queries.expect(*learned.spreads, 0.0, TRAIN.even_history)
+    learned = placed_by(sequences, bag, tokens)
+    queries.balance.expect(*learned.spreads)
     unseen = fit_places(tower, learned, aspects, TRAIN)
     with torch.no_grad():
         placed = tower.places(aspects, tokens, torch.ones(5, dtype=torch.bool))
@@ -138,7 +152,7 @@ def test_any_people_however_few_or_alike_place_items_at_a_finite_distance(people
 def test_people_who_all_chose_the_same_tell_no_item_from_another():
     bag = WordBag(MODEL, torch.ones(WORDS + 1))
     nothing = torch.zeros(3, 1, dtype=torch.int64)
-    learned = learn_places([np.arange(3)] * 7, bag, nothing, MODEL, TRAIN)
+    learned = placed_by([np.arange(3)] * 7, bag, nothing)
     assert learned.spreads == (0, 0)
     assert learned.places.abs().max() == 0
 
@@ -147,6 +161,6 @@ def test_people_who_chose_one_thing_each_say_how_popular_it_is():
     bag = WordBag(MODEL, torch.ones(WORDS + 1))
     nothing = torch.zeros(3, 1, dtype=torch.int64)
     chosen = [np.asarray([row]) for row in (0, 1, 1, 2, 2, 2, 2)]
-    learned = learn_places(chosen, bag, nothing, MODEL, TRAIN)
+    learned = placed_by(chosen, bag, nothing)
     assert learned.spreads == (0, 0), "nothing follows anything"
     assert (learned.places[:, -1].diff() > 0.3).all()

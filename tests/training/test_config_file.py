@@ -32,7 +32,6 @@ SPECIAL = {
     "history_heads": st.sampled_from([1, 2, 4]),
     "dim": st.integers(1, MOST // 4).map(lambda heads: 4 * heads),
     "epochs": st.integers(0, 2**63 - 1),
-    "similarity_ridge": st.floats(1e-3, allow_infinity=False),
     "content_ridge": st.floats(1e-3, allow_infinity=False),
 }
 
@@ -130,7 +129,7 @@ def test_a_bare_word_is_a_text(text, value):
 
 
 def test_a_whole_number_will_do_for_a_number():
-    (value,) = parse_settings(["train.similarity_ridge=500"]).values()
+    (value,) = parse_settings(["train.content_ridge=500"]).values()
     assert isinstance(value, float)
 
 
@@ -207,8 +206,8 @@ def test_a_byte_order_mark_is_passed_over(file):
         (("--set", "train.predict=never"), "train.predict is 'never'; allowed: 'auto', 'next' or 'any'"),
         (("--set", "train.warmup=nan"), "train.warmup is nan; allowed: at least 0 and below 1"),
         (
-            ("--set", "train.similarity_ridge=inf"),
-            "train.similarity_ridge is inf; allowed: a finite number of at least 0.001",
+            ("--set", "train.content_ridge=inf"),
+            "train.content_ridge is inf; allowed: a finite number of at least 0.001",
         ),
         (("--set", "model.dim=7"), "model.history_heads is 8; allowed: a divisor of dim (7)"),
         (("--set", f"model.text_encoder={'a' * 300}"), "there is no text encoder 'aaa"),

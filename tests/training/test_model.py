@@ -211,7 +211,7 @@ def test_regions_all_alike_have_nothing_to_attend_to():
         (lambda: ModelConfig(aspects=1), "model.aspects is 1; allowed: a whole number from 2 to 4096"),
         (lambda: TrainConfig(epochs=-1), "train.epochs is -1; allowed: a whole number of at least 0"),
         (lambda: TrainConfig(seed=2**32), "train.seed is 4294967296; allowed: a whole number from 0 to"),
-        (lambda: TrainConfig(similarity_ridge=math.inf), "train.similarity_ridge is inf; allowed: a finite"),
+        (lambda: TrainConfig(content_ridge=math.inf), "train.content_ridge is inf; allowed: a finite"),
         (lambda: TrainConfig(warmup=math.nan), "train.warmup is nan; allowed: at least 0 and below 1"),
         (lambda: TrainConfig(cold_share=0.9), "train.cold_share is 0.9; allowed: from 0 to 0.5"),
     ],

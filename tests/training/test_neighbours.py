@@ -1,5 +1,7 @@
 """The item-to-item table: who is bought with whom, for items that people met and for those nobody met."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,30 +9,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visrec_export.stock import Stock
+from visrec_training.closed_form import fit_closed_form
+from visrec_training.config import ModelConfig
+from visrec_training.content import Content
 from visrec_training.fusion_scorer import add_votes
 from visrec_training.item_tower import Items
-from visrec_training.neighbours import NEIGHBOURS, Content, ease, fit_neighbours, strongest
-from visrec_training.split import NOTHING, Queries, Section
+from visrec_training.item_weights import ease
+from visrec_training.neighbours import NEIGHBOURS, entries, table
+from visrec_training.split import NOTHING, Queries, Split
 
 ITEMS, GROUP = 24, 4
-NOBODY = Section(Queries(NOTHING, [], NOTHING, [], []), np.ones(ITEMS, dtype=bool))
+NOBODY = Queries(NOTHING, [], NOTHING, [], [])
+MODEL = ModelConfig(regression_dim=3, spectral_dim=2)
 
 
 def content(items=ITEMS):
     """Items in groups of four; the words of an item are its group's."""
     groups = torch.arange(items) // GROUP
     words = torch.nn.functional.one_hot(groups).double().to_sparse_coo()
-    return Content(words.coalesce(), torch.zeros(items, 3), torch.zeros(items, 2))
+    return Content(words.coalesce(), torch.zeros(items, 3), torch.zeros(items, 2), torch.zeros(items, 1))
 
 
-def people(met):
-    """Each person chose two items of one group."""
-    rows = torch.zeros(200, ITEMS, dtype=torch.float64)
+def shop(new=(), items=ITEMS):
+    """People who chose two items of one group each, but for new items."""
     rng = np.random.default_rng(0)
-    for person in range(200):
-        group = GROUP * rng.integers(ITEMS // GROUP)
-        rows[person, group + torch.from_numpy(rng.choice(GROUP, 2, replace=False))] = 1
-    return rows[:, met]
+    train = []
+    for _ in range(200):
+        group = GROUP * rng.integers(items // GROUP)
+        train.append(group + rng.choice(GROUP, 2, replace=False))
+    train = [chosen[~np.isin(chosen, new)] for chosen in train]
+    met = np.bincount(np.concatenate(train), minlength=items) > 0
+    return Split(train, NOBODY, NOBODY, NOBODY, NOBODY, ~met, met, has_order=False, is_fixed=True)
+
+
+def fit(new=()):
+    torch.manual_seed(0)
+    return fit_closed_form(shop(new), content(), MODEL)
 
 
 def dense(table, items=ITEMS):
@@ -39,25 +53,53 @@ def dense(table, items=ITEMS):
     return matrix.scatter_add(1, table.neighbours.long(), table.votes)
 
 
+def said(fitted):
+    """All that items say for each other, by places and table together."""
+    width, half = MODEL.regression_dim, MODEL.collaborative_dim
+    places = torch.zeros(ITEMS, 2 * half + 1)
+    places[fitted.learned.rows] = fitted.learned.places.float()
+    places = fitted.new.place(places, 1.0)
+    return places[:, :width] @ places[:, half : half + width].T + dense(fitted.table)
+
+
 def test_an_item_speaks_for_those_it_is_chosen_with():
-    met = torch.arange(ITEMS)
-    table, spread = fit_neighbours(people(met), met, content(), NOBODY)
-    votes = dense(table)
+    votes = said(fit())
     for row in range(ITEMS):
         group = set(range(row // GROUP * GROUP, row // GROUP * GROUP + GROUP)) - {row}
         assert set(votes[row].topk(GROUP - 1).indices.tolist()) == group
-    assert votes.diagonal().abs().max() == 0, "an item says nothing for itself"
-    assert spread == 1, "how much the table counts is said elsewhere"
+
+
+def test_places_and_table_together_are_the_weights_of_regression():
+    fitted = fit()
+    assert fitted.learned.unit > 0
+    assert said(fitted).diagonal().abs().max() < 1e-4, "an item says nothing for itself"
+    people = torch.zeros(200, ITEMS, dtype=torch.float64)
+    for person, chosen in enumerate(shop().train):
+        people[person, torch.from_numpy(chosen)] = 1
+    alike = content().shared_words(torch.arange(ITEMS), torch.arange(ITEMS))
+    weights = ease(people.T @ people + alike, 100.0).float()
+    torch.testing.assert_close(said(fitted) * fitted.learned.unit, weights, atol=1e-5, rtol=1e-4)
 
 
 def test_an_item_that_nobody_met_has_the_neighbours_of_what_it_is_like():
     new = 5
-    met = torch.tensor([row for row in range(ITEMS) if row != new])
-    votes = dense(fit_neighbours(people(met), met, content(), NOBODY)[0])
+    votes = said(fit([new]))
     alike = [4, 6, 7]
-    others = [row for row in met.tolist() if row not in alike]
+    others = [row for row in range(ITEMS) if row not in (*alike, new)]
     assert votes[alike, new].min() > votes[others, new].max(), "they speak for it"
     assert votes[new, alike].min() > votes[new, others].max(), "and it speaks for them"
+
+
+def test_an_item_on_trial_is_spoken_for_by_what_it_is_like():
+    fitted = fit()
+    probes = fitted.is_probe.nonzero().flatten()
+    assert len(probes)
+    votes = fitted.left_out.sources @ fitted.left_out.targets.T + dense(fitted.trial_table)
+    for probe in probes.tolist():
+        known = [row for row in range(ITEMS) if not fitted.is_probe[row]]
+        group = [row for row in known if row // GROUP == probe // GROUP]
+        others = [row for row in known if row // GROUP != probe // GROUP]
+        assert votes[group, probe].min() > votes[others, probe].max()
 
 
 def test_ease_says_nothing_of_an_item_by_itself():
@@ -72,7 +114,8 @@ def test_ease_says_nothing_of_an_item_by_itself():
 @given(st.integers(1, 3 * NEIGHBOURS), st.integers(0, 2**32 - 1))
 def test_of_each_row_the_strongest_votes_stay(columns, seed):
     votes = torch.randn(4, columns, generator=torch.Generator().manual_seed(seed))
-    kept = strongest(votes)
+    laid = table([entries(votes, torch.arange(4), torch.arange(columns))], max(4, columns))
+    kept = dense(laid, max(4, columns))[:4, :columns]
     assert (kept != 0).sum(1).tolist() == [min(NEIGHBOURS, columns)] * 4
     assert torch.equal(kept[kept != 0], votes[kept != 0])
     assert kept.abs().amax(1).equal(votes.abs().amax(1))
@@ -95,49 +138,45 @@ def test_a_history_adds_up_what_its_items_say(history):
 
 
 def test_removed_items_are_spoken_for_no_more():
-    met = torch.arange(ITEMS)
-    table, _ = fit_neighbours(people(met), met, content(), NOBODY)
+    kept = fit().table
     nothing = torch.zeros(ITEMS, 0)
     names = [f"item-{row}" for row in range(ITEMS)]
-    stock = Stock(tuple(names), Items(nothing, nothing, nothing, *table))
+    stock = Stock(tuple(names), Items(nothing, nothing, nothing, *kept))
     left = stock.without(["item-2", "item-9"]).items
     rows = [row for row in range(ITEMS) if row not in (2, 9)]
-    assert torch.equal(dense(left, ITEMS - 2), dense(table)[rows][:, rows])
+    assert torch.equal(dense(left, ITEMS - 2), dense(kept)[rows][:, rows])
 
 
 def test_added_items_wait_for_the_next_training():
-    met = torch.arange(ITEMS)
-    table, _ = fit_neighbours(people(met), met, content(), NOBODY)
+    kept = fit().table
     nothing = torch.zeros(ITEMS, 0)
-    stock = Stock(tuple(map(str, range(ITEMS))), Items(nothing, nothing, nothing, *table))
+    stock = Stock(tuple(map(str, range(ITEMS))), Items(nothing, nothing, nothing, *kept))
     one = torch.zeros(1, 0)
     items = stock.extended(["new"], Items(one, one, one, one.int(), one)).items
-    assert torch.equal(items.votes[:-1], table.votes)
+    assert torch.equal(items.votes[:-1], kept.votes)
     assert items.votes[-1].abs().max() == 0
 
 
 def test_new_items_are_fitted_in_blocks_as_they_are_at_once(monkeypatch):
-    met = torch.arange(0, ITEMS, 2)
-    at_once, _ = fit_neighbours(people(met), met, content(), NOBODY)
-    monkeypatch.setattr("visrec_training.neighbours.BLOCK", 5)
-    in_blocks, _ = fit_neighbours(people(met), met, content(), NOBODY)
-    torch.testing.assert_close(dense(in_blocks), dense(at_once))
+    new = list(range(1, ITEMS, 2))
+    at_once = fit(new)
+    monkeypatch.setattr("visrec_training.closed_form.BLOCK", 5)
+    torch.testing.assert_close(said(fit(new)), said(at_once))
 
 
 def test_items_all_alike_make_no_table_wider_than_others():
     count = 4 * NEIGHBOURS
-    alike = Content(
-        torch.ones(count, 1).double().to_sparse_coo().coalesce(), torch.zeros(count, 3), torch.zeros(count, 2)
-    )
-    met = torch.arange(count // 2)
-    everybody = torch.ones(3, len(met), dtype=torch.float64)
-    nobody = Section(NOBODY.queries, np.ones(count, dtype=bool))
-    table, _ = fit_neighbours(everybody, met, alike, nobody)
-    assert table.votes.shape[1] <= 2 * NEIGHBOURS
+    ones = torch.ones(count, 1)
+    words = ones.double().to_sparse_coo().coalesce()
+    alike = Content(words, torch.zeros(count, 3), torch.zeros(count, 2), ones)
+    everybody = [np.arange(count // 2)] * 3
+    met = np.arange(count) < count // 2
+    split = dataclasses.replace(shop(), train=everybody, candidates=met, is_cold=~met)
+    assert fit_closed_form(split, alike, MODEL).table.votes.shape[1] <= 2 * NEIGHBOURS
 
 
 def test_pictures_that_differ_by_rounding_alone_are_not_told_apart():
     rounding = 1e-4 * torch.randn(ITEMS, 64, generator=torch.Generator().manual_seed(0))
     gists = 3.0 + rounding
-    looks = Content.of(content().words, torch.zeros(ITEMS, 3), gists).looks
+    looks = Content.of(content().words, torch.zeros(ITEMS, 3), gists, ("",) * ITEMS).looks
     assert looks.norm(dim=1).max() < 0.05

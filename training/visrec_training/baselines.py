@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from visrec_training.content import products
 from visrec_training.interactions import Rows
+from visrec_training.item_weights import ease
 from visrec_training.metrics import ranking_metrics
-from visrec_training.neighbours import ease, products
 from visrec_training.retrieval import rank_scores
 from visrec_training.split import NOTHING, Queries, Section, Split
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from visrec_training.baselines import Matrix, spoken_for
+from visrec_training.content import products
 from visrec_training.item_texts import load_text_graph
-from visrec_training.neighbours import products
 from visrec_training.prepare import Prepared
 from visrec_training.split import Queries
 from visrec_training.text.encoders import NONE

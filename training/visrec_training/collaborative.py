@@ -1,12 +1,10 @@
 """The collaborative space in closed form: where items lie by who chose them together.
 
-How much one item of a history speaks for another is EASE's ridge regression (Steck, WWW 2019), with words
-that two items share counted beside the people they share (Jeunen et al., Closed-Form Models for Collaborative
-Filtering with Side-Information, RecSys 2020). It needs to know much of a person; where a history is short,
-the main directions of a normalised co-occurrence do better, a low-pass filter on the graph of people and
-items (GF-CF, Shen et al., CIKM 2021). A truncated SVD takes each of the two matrices apart into what an item
-says (`source`) and what is said about it (`target`), and a ridge regression from content to both places the
-items that nobody met.
+How much one item of a history speaks for another is a regression (`item_weights`). It needs to know much of
+a person; where a history is short, the main directions of a normalised co-occurrence do better, a low-pass
+filter on the graph of people and items (GF-CF, Shen et al., CIKM 2021). A truncated SVD takes each of the two
+matrices apart into what an item says (`source`) and what is said about it (`target`), and a ridge regression
+from content to both places the items that nobody met.
 """
 
 from __future__ import annotations
@@ -21,9 +19,9 @@ from torch import Tensor
 
 from visrec_training.attention import GIST, ROUNDING
 from visrec_training.config import ModelConfig, TrainConfig
+from visrec_training.content import products
 from visrec_training.interactions import Rows
 from visrec_training.item_tower import ItemTower, WordBag
-from visrec_training.neighbours import ease, products
 from visrec_training.query_tower import EVIDENCE
 
 MOST_ITEMS = 20_000  # the most met ones; more would need a matrix of over 3 GB
@@ -45,36 +43,37 @@ class Learned:
     spreads: tuple[float, float]
     """How far histories of them move logits in the two parts: the mean over people of the deviation over
     items. 0 of a part that tells no item from another."""
+    unit: float
+    """By how much the weights are larger than the products of sources and targets; 0 where those are 0."""
 
 
-def learn_places(
-    sequences: Sequence[Rows], words: WordBag, tokens: Tensor, model: ModelConfig, config: TrainConfig
-) -> Learned:
+def met_items(sequences: Sequence[Rows], count: int) -> Tensor:
+    """Rows of the items that people met, the most met ones where there are very many: int64 [n]."""
+    counts = np.bincount(np.concatenate(sequences), minlength=count)
+    most = min(MOST_ITEMS, np.count_nonzero(counts))
+    return torch.from_numpy(np.sort(np.argsort(-counts, kind="stable")[:most]))
+
+
+def learn_places(people: Tensor, met: Tensor, weights: Tensor, words: Tensor, config: ModelConfig) -> Learned:
     """Place the items that people met.
 
     Args:
-        sequences: items by person; at least one is not empty.
-        words: weighs the tokens.
-        tokens: int64 [N, T], the words of each item.
-        model: says how wide the two parts are.
-        config: the regressions' strengths.
+        people: float64 [people, n] of 0 and 1, who chose which of them; everyone of them was chosen.
+        met: int64 [n], their rows in the catalogue.
+        weights: float64 [n, n], how much one says for another.
+        words: sparse float64 [N, V + 1], TF-IDF.
+        config: says how wide the two parts are.
     """
-    counts = np.bincount(np.concatenate(sequences), minlength=len(tokens))
-    met = np.sort(np.argsort(-counts, kind="stable")[: min(MOST_ITEMS, np.count_nonzero(counts))])
-    features = word_features(words, tokens[met])
-    shared_words = products(features, features)
-    people = who_chose(sequences, met, len(tokens)).to(tokens.device)
-    similarity = ease(people.T @ people + config.similarity_words * shared_words, config.similarity_ridge)
     # where nobody chose two items, an audience is like none but itself
-    alike = taste(people) if (people.sum(1) > 1).any() else torch.zeros_like(similarity)
+    alike = taste(people) if (people.sum(1) > 1).any() else torch.zeros_like(weights)
     told = people / people.sum(1, keepdim=True).clamp_min(1) ** EVIDENCE
-    ranks = ((similarity, model.regression_dim), (alike, model.spectral_dim))
-    *factors, spreads = zip(*(_part(matrix, rank, told) for matrix, rank in ranks), strict=True)
+    ranks = ((weights, config.regression_dim), (alike, config.spectral_dim))
+    *factors, spreads, units = zip(*(_part(matrix, rank, told) for matrix, rank in ranks), strict=True)
     sources, targets = (torch.cat(each, dim=1) for each in factors)
-    log_counts = torch.from_numpy(np.log(counts[met])).to(tokens.device)
+    log_counts = people.sum(0).log()
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
     places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
-    return Learned(torch.from_numpy(met).to(tokens.device), features, places, spreads)
+    return Learned(met, words.index_select(0, met), places, spreads, units[0])
 
 
 @torch.no_grad()
@@ -151,10 +150,10 @@ def taste(people: Tensor) -> Tensor:
     return gram / audience / audience.unsqueeze(1)
 
 
-def factorise(similarity: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def factorise(similarity: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
     """`source` and `target`, [n, rank] each, of spread 1, whose products are nearest to a similarity's.
 
-    Both are 0 where it tells no item from another.
+    And by how much those are smaller than it. All are 0 where it tells no item from another.
     """
     width = min(len(similarity), rank + OVERSAMPLING)
     left, values, right = torch.svd_lowrank(similarity, q=width, niter=ITERATIONS)
@@ -162,35 +161,38 @@ def factorise(similarity: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     root = torch.where(values > rounding, values, 0)[:rank].sqrt()
     source, target = left[:, :rank] * root, right[:, :rank] * root
     missing = (0, max(0, rank - len(root)))
-    return F.pad(_even(source), missing), F.pad(_even(target), missing)
+    (source, one), (target, other) = _even(source), _even(target)
+    return F.pad(source, missing), F.pad(target, missing), one * other
 
 
-def _even(factor: Tensor) -> Tensor:
-    """A factor of spread 1, which steps of training change slowly; how much it counts is said elsewhere.
+def _even(factor: Tensor) -> tuple[Tensor, float]:
+    """A factor of spread 1, which steps of training change slowly, and the spread it had.
 
-    0 where all of it is the same, and so tells no item from another.
+    Both are 0 where all of it is the same, and so tells no item from another.
     """
-    spread = factor.std() if factor.numel() > 1 else torch.zeros_like(factor.sum())
-    return factor / spread if spread > ROUNDING * factor.abs().mean() else torch.zeros_like(factor)
+    spread = float(factor.std()) if factor.numel() > 1 else 0.0
+    if spread > ROUNDING * float(factor.abs().mean()):
+        return factor / spread, spread
+    return torch.zeros_like(factor), 0.0
 
 
-def _part(similarity: Tensor, rank: int, told: Tensor) -> tuple[Tensor, Tensor, float]:
-    """One part of the places: source, target, and how far apart histories of what was told put items.
+def _part(similarity: Tensor, rank: int, told: Tensor) -> tuple[Tensor, Tensor, float, float]:
+    """One part of the places: source, target, how far apart histories of what was told put items, and unit.
 
     All are 0 where histories put items no further apart than rounding does.
     """
-    source, target = factorise(similarity, rank)
+    source, target, unit = factorise(similarity, rank)
     logits = (told @ source) @ target.T
     spread = float(logits.std(1).mean()) if logits.shape[1] > 1 else 0.0
     if spread > ROUNDING * float(logits.abs().mean()):
-        return source, target, spread
-    return torch.zeros_like(source), torch.zeros_like(target), 0.0
+        return source, target, spread, unit
+    return torch.zeros_like(source), torch.zeros_like(target), 0.0, 0.0
 
 
-def who_chose(sequences: Sequence[Rows], met: Rows, items: int) -> Tensor:
-    """Who chose what: float64 [people, n] of 0 and 1."""
+def who_chose(sequences: Sequence[Rows], met: Tensor, items: int) -> Tensor:
+    """Who chose which of some items, int64 [n] of `items`: float64 [people, n] of 0 and 1."""
     place = np.full(items, -1)
-    place[met] = np.arange(len(met))
+    place[met.numpy()] = np.arange(len(met))
     people = torch.zeros(len(sequences), len(met), dtype=torch.float64)
     for row, sequence in enumerate(sequences):
         chosen = place[sequence]

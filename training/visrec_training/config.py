@@ -144,12 +144,6 @@ class TrainConfig:
     predict: Literal["auto", "next", "any"] = "auto"
     """What an example asks for: the item that came next, or any others that the person liked; "auto" is
     "next" where an order is known."""
-    similarity_ridge: float = 500.0
-    """How strongly the closed-form item-to-item weights are held small, in people."""
-    similarity_words: float = 30.0
-    """How many people in common the same text counts for."""
-    even_history: float = 10.0
-    """The size of history, in items, at which regression and main tastes count alike before training."""
     content_ridge: float = 3.0
     """How strongly the closed-form prediction from content is held small."""
     picture_share: float = 0.4
@@ -183,10 +177,9 @@ class TrainConfig:
             _check(self, field, 0 <= getattr(self, field) < 1, "at least 0 and below 1")
         _check(self, "id_dropout", 0 <= self.id_dropout <= 1, "from 0 to 1")
         _check(self, "predict", self.predict in ("auto", "next", "any"), "'auto', 'next' or 'any'")
-        for field in ("similarity_ridge", "content_ridge"):  # less, and rounding leaves nothing to solve by
-            _check(self, field, 1e-3 <= getattr(self, field) < math.inf, "a finite number of at least 0.001")
-        _check(self, "similarity_words", 0 <= self.similarity_words <= 1e6, "from 0 to 1000000")
-        _check(self, "even_history", 0 < self.even_history < math.inf, "a finite number above 0")
+        # less, and rounding leaves nothing to solve by
+        allowed = 1e-3 <= self.content_ridge < math.inf
+        _check(self, "content_ridge", allowed, "a finite number of at least 0.001")
         _check(self, "picture_share", 0 <= self.picture_share <= 100, "from 0 to 100")
         _check(self, "new_item_spread", 0 <= self.new_item_spread <= 1, "from 0 to 1")
         _check(self, "cold_share", 0 <= self.cold_share <= 0.5, "from 0 to 0.5")

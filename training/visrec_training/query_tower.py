@@ -6,8 +6,6 @@ Any of the three may be missing. What the person did and typed decides which asp
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,20 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visrec_training.attention import GIST
+from visrec_training.balance import Balance
 from visrec_training.config import GRID, ModelConfig
 from visrec_training.item_tower import PictureVector, WordBag
 
-MAX_LOG_SCALE = math.log(100)
-# What the balance of a query's parts says, as logarithms; the last as log odds that a history is long.
-CONTENT, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS, LONG = range(6)
-KNOWN = 1  # place in what the balance depends on: how much a request tells
-# what is fitted in closed form, in the order in which it is weighed
-ALL_PARTS = (NEIGHBOURS, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS)
-CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
 EVIDENCE = 0.8
-BALANCE_STEPS, LEFT_OUT = (1.0, 2.0, 4.0, -1.0, -2.0), -6.0  # logarithms
-COMMON_STEPS = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, 0.5, 1.0)
-LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
+"""How much a history's sum is divided by, as a power of its size: 1 is a mean, 0 lets long histories speak as
+loud as they are long. Where training starts from."""
 
 
 class History(NamedTuple):
@@ -66,9 +57,13 @@ class HistoryEncoder(nn.Module):
         self.key = nn.Linear(dim, heads)
         self.recency = nn.Parameter(torch.zeros(heads + 1, config.history))
         self.out = nn.Linear(heads * dim, dim)
-        self.evidence = nn.Parameter(
-            torch.tensor(EVIDENCE)
-        )  # a sum counts n ** (1 - evidence) times one item
+        self.evidence = nn.Parameter(torch.tensor(EVIDENCE))
+
+    @torch.no_grad()
+    def fade(self, power: float) -> None:
+        """Have an item of the collaborative space count (1 + its age in items) ** -power."""
+        ages = torch.arange(self.recency.shape[1], dtype=self.recency.dtype)
+        self.recency[-1] = torch.logit((1 + ages) ** -power / 2)
 
     def forward(self, history: History) -> tuple[Tensor, Tensor, Tensor]:
         """Pool histories."""
@@ -112,58 +107,7 @@ class QueryTower(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(2 * dim, dim),
         )
-        self.balance = nn.Linear(3, 6)
-        with torch.no_grad():
-            self.balance.weight.zero_()
-            self.balance.bias.zero_()
-            self.balance.bias[CONTENT] = math.log(CONTENT_SCALE)
-            # who tells more of themselves is led less by what all choose, and less by the main tastes
-            self.balance.weight[POPULARITY, KNOWN] = -2
-            self.balance.weight[LONG, KNOWN] = 4
-
-    @torch.no_grad()
-    def expect(self, regression: float, spectral: float, neighbours: float, even_history: float) -> None:
-        """Start from how far a history moves logits in each part, and the size where the first two are even.
-
-        A part of spread 0 tells nothing, however much it counts.
-        """
-        for part, spread in ((REGRESSION, regression), (SPECTRAL, spectral), (NEIGHBOURS, neighbours)):
-            scale = math.log(LOGIT_SPREAD / spread) if spread else 0.0
-            self.balance.bias[part] = min(scale, MAX_LOG_SCALE)  # beyond it, training couldn't change it
-        self.balance.bias[LONG] = -self.balance.weight[LONG, KNOWN] * math.log1p(even_history)
-
-    @torch.no_grad()
-    def weigh(self, parts: Sequence[int], score: Callable[[], float]) -> None:
-        """Choose how much each of some fitted parts counts, one after another.
-
-        Args:
-            parts: of `ALL_PARTS`.
-            score: how well the model ranks as it is now.
-        """
-        bias = self.balance.bias
-        best = score()
-        for part in parts:
-            chosen = start = bias[part].item()
-            # popularity is all that a new visitor is led by
-            for step in BALANCE_STEPS if part == POPULARITY else (*BALANCE_STEPS, LEFT_OUT):
-                bias[part] = min(start + step, MAX_LOG_SCALE)
-                if (reached := score()) > best:
-                    best, chosen = reached, bias[part].item()
-            bias[part] = chosen
-
-    @torch.no_grad()
-    def temper(self, excess: Callable[[], float]) -> None:
-        """Scale all parts together, which leaves rankings without a text as they are.
-
-        Args:
-            excess: how much surer the softmax is now than it is right.
-        """
-        bias = self.balance.bias
-        balanced, off = bias[:LONG].clone(), {}
-        for step in COMMON_STEPS:
-            bias[:LONG] = balanced + step
-            off[step] = abs(excess())
-        bias[:LONG] = balanced + min(off, key=lambda step: off[step])
+        self.balance = Balance()
 
     def forward(
         self, aspects: Tensor, maps: Tensor, history: History, tokens: Tensor
@@ -179,36 +123,42 @@ class QueryTower(nn.Module):
         has_picture = maps.sum(dim=(1, 2)).gt(0).float().unsqueeze(-1)
         has_history = history.present.any(dim=1, keepdim=True).float()
         has_words = tokens.gt(0).any(dim=1, keepdim=True).float()
+        sent = torch.cat([has_picture, has_history, has_words], dim=-1)
         pooled, summed, counted_items = self.history(history)
         words = self.words(tokens)
+        picture, attention = self._picture(aspects, maps, pooled, words)
+        content = self._content(picture * has_picture, pooled, words, sent)
 
+        width = self.config.collaborative_dim
+        looked_at, typed = self.picture.place(aspects)[:, :width], self.words.place(tokens)[:, :width]
+        collaborative = looked_at * has_picture + summed + typed
+        widths = [self.config.regression_dim, self.config.spectral_dim]
+        regression, spectral = collaborative.split(widths, dim=-1)
+        told = history.present.sum(1, keepdim=True) + has_picture + has_words
+        weights = self.balance(torch.cat([has_picture, told.log1p(), has_words], dim=-1))
+        parts = (
+            weights.content * content,
+            weights.regression * regression,
+            weights.spectral * spectral,
+            weights.popularity,
+        )
+        return torch.cat(parts, dim=-1), attention, weights.neighbours * counted_items
+
+    def _picture(self, aspects: Tensor, maps: Tensor, pooled: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture as this person sees it, [B, dim], and where it was looked at, [B, 7, 7]."""
         looks = aspects[:, GIST + 1 :]
         interest = self.interest(torch.cat([pooled, words], dim=-1)).view_as(looks)
         scores = (interest * looks).sum(-1) / looks.shape[-1] ** 0.5 + self.prior
         if not self.config.user_attention:
             scores = torch.zeros_like(scores)
-        weights = scores.softmax(dim=-1)
-        attention = torch.einsum("bm,bmr->br", weights, maps[:, GIST + 1 :]).unflatten(1, (GRID, GRID))
-        counted = torch.cat([torch.ones_like(weights[:, :1]), weights * weights.shape[1]], dim=1)
-        picture = self.picture(aspects, counted) * has_picture
+        shares = scores.softmax(dim=-1)
+        attention = torch.einsum("bm,bmr->br", shares, maps[:, GIST + 1 :]).unflatten(1, (GRID, GRID))
+        counted = torch.cat([torch.ones_like(shares[:, :1]), shares * shares.shape[1]], dim=1)
+        return self.picture(aspects, counted), attention
 
-        present = torch.cat([picture, pooled, words, has_picture, has_history, has_words], dim=-1)
-        absent = 1 - present[:, -3:]
-        shares = (self.gate(present) - 1e4 * absent).softmax(dim=-1) * (1 - absent)
-        blend = (
-            shares[:, 0:1] * picture + shares[:, 1:2] * pooled + shares[:, 2:3] * words + self.mix(present)
-        )
-        width = self.config.collaborative_dim
-        looked_at, typed = self.picture.place(aspects)[:, :width], self.words.place(tokens)[:, :width]
-        collaborative = looked_at * has_picture + summed + typed
-        told = history.present.sum(1, keepdim=True) + has_picture + has_words
-        balance = self.balance(torch.cat([has_picture, told.log1p(), has_words], dim=-1))
-        long = balance[:, LONG:]
-        even = torch.zeros_like(long)
-        kinds = torch.cat([even, F.logsigmoid(long), F.logsigmoid(-long), even, even], dim=-1)
-        *weights, neighbours = (balance[:, :LONG] + kinds).clamp(max=MAX_LOG_SCALE).exp().split(1, dim=-1)
-        widths = [self.config.regression_dim, self.config.spectral_dim]
-        regression, spectral = collaborative.split(widths, dim=-1)
-        parts = (F.normalize(blend, dim=-1), regression, spectral, torch.ones_like(long))
-        query = torch.cat([w * part for w, part in zip(weights, parts, strict=True)], dim=-1)
-        return query, attention, neighbours * counted_items
+    def _content(self, picture: Tensor, pooled: Tensor, words: Tensor, sent: Tensor) -> Tensor:
+        """Where the request lies by looks and words, of length 1: [B, dim]; `sent` is 1 for what is there."""
+        present = torch.cat([picture, pooled, words, sent], dim=-1)
+        shares = (self.gate(present) - 1e4 * (1 - sent)).softmax(dim=-1) * sent
+        kinds = torch.stack([picture, pooled, words], dim=1)
+        return F.normalize((shares.unsqueeze(-1) * kinds).sum(1) + self.mix(present), dim=-1)

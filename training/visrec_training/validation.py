@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,10 @@ from visrec_training.examples import content_pairs, follows
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.metrics import ranking_metrics
 from visrec_training.retrieval import Modalities, rank_catalogue
-from visrec_training.split import MIN_SEQUENCE, NOTHING, Queries, Section, Split
+from visrec_training.split import MIN_SEQUENCE, NOTHING, Flags, Queries, Section, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
 BOTH = Modalities(picture=True, history=True)
-BALANCED_ON = 1_000  # people that the weights of the fitted parts are chosen on
 
 
 class Judged(NamedTuple):
@@ -48,21 +48,37 @@ class Validation:
         """Whether histories are sent, by people whose answers are known."""
         return self.lacking is None and HISTORY in self.sent
 
-    def ask(self, scorer: FusionScorer, aspects: Tensor, maps: Tensor, most: int) -> Judged:
-        """Ask the questions with what is sent; there are some.
+    def with_new(self, is_new: Flags) -> Section:
+        """The questions, as people ask them who did not meet some items yet, bool [N]: those are answers too.
 
-        Args:
-            scorer: holds the catalogue.
-            aspects: float [N, M, d], of the catalogue's pictures.
-            maps: float [N, M, 49].
-            most: how many questions to ask, the first ones.
+        What is looked at joins the history.
         """
-        section = self.section.first(most)
-        rankings = [rank_catalogue(scorer, aspects, maps, section, sent) for sent in self.sent]
-        metrics = [ranking_metrics(each.rows, section.queries.targets) for each in rankings]
-        sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
-        right = np.mean([each["recall@10"] for each in metrics])
-        return Judged(float(np.mean([each["ndcg@10"] for each in metrics])), float(sure - right))
+        asked, histories, targets = self.section.queries.with_viewed(), [], []
+        for told, wanted in zip(asked.histories, asked.targets, strict=True):
+            histories.append(told[~is_new[told]])
+            targets.append(np.union1d(wanted, told[is_new[told]]))
+        seen = [np.setdiff1d(met, wanted) for met, wanted in zip(asked.seen, targets, strict=True)]
+        nothing = np.full(len(asked), -1)
+        return Section(Queries(asked.users, histories, nothing, targets, seen), self.section.ranked)
+
+
+def judge(
+    scorer: FusionScorer, aspects: Tensor, maps: Tensor, section: Section, sent: Sequence[Modalities]
+) -> Judged:
+    """Ask a section's questions with each of what is sent.
+
+    Args:
+        scorer: holds the catalogue.
+        aspects: float [N, M, d], of the catalogue's pictures.
+        maps: float [N, M, 49].
+        section: at least one question.
+        sent: one or more.
+    """
+    rankings = [rank_catalogue(scorer, aspects, maps, section, each) for each in sent]
+    metrics = [ranking_metrics(each.rows, section.queries.targets) for each in rankings]
+    sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
+    right = np.mean([each["recall@10"] for each in metrics])
+    return Judged(float(np.mean([each["ndcg@10"] for each in metrics])), float(sure - right))
 
 
 def nothing_held_out(split: Split, part: str) -> str:

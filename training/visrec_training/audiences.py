@@ -1,0 +1,167 @@
+"""Who would choose an item that nobody met: kernel ridge regression from content to audiences.
+
+What a history says for a new item is predicted from what it says for the items that are like it. What is
+predicted (how alike audiences are, in three forms), from what (`content.RECIPES`), how strongly it is held
+small, and how much likeness of content counts by itself beside it are chosen on the items that were met, each
+predicted from all others as if nobody had met it: leave-one-out, which the kernel's inverse gives for free
+(Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, section 5.4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visrec_training.content import RECIPES, Content, Recipe
+from visrec_training.metrics import ranking_metrics
+from visrec_training.retrieval import rank_scores
+from visrec_training.split import NOTHING, Queries, Section
+
+CHOICE_ITEMS, CHOICE_PEOPLE = 4_000, 2_000  # the most met and the first, that strengths are chosen on
+FOLDS = 10  # parts of the items; each person is asked about those of one
+RIDGES = (3.0, 1.0, 10.0, 30.0, 100.0)
+LIKENESS = (0.0, 0.3, 1.0)  # next to 1 for what is predicted, in deviations of what histories say
+TASTE_SPEAKER, TASTE_SPOKEN = 0.5, 0.2  # of an audience's size; the second lets a prediction be popular
+Option = TypeVar("Option")
+
+
+@dataclass(frozen=True)
+class Audiences:
+    """The fitted regression, over the n items that were met."""
+
+    content: Content
+    met: Tensor
+    """int64 [n], rows of the catalogue."""
+    alike: Tensor
+    """float32 [n, n], what is predicted: each column is what the items say for one of them."""
+    recipe: Recipe
+    inverse: Tensor
+    """float64 [n, n], of the kernel with its ridge."""
+    likeness: float
+    """How much the kernel itself counts beside."""
+
+    def predict(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """What the items that were met say for others, float32 [n, k], and what makes each of them, [n, k].
+
+        Args:
+            rows: int64 [k], of the catalogue.
+        """
+        kernel = self.content.kernel(self.met, rows, self.recipe)
+        shares = (self.inverse @ kernel).float()
+        return self.alike @ shares + self.likeness * kernel.float(), shares
+
+    def left_out(self) -> Tensor:
+        """What the other items say for each, as if nobody had met it: float32 [n, n]."""
+        predicted = _left_out(self.alike, self.inverse)
+        return predicted + self.likeness * self.content.kernel(self.met, self.met, self.recipe).float()
+
+
+def fit_audiences(people: Tensor, met: Tensor, content: Content, weights: Tensor) -> Audiences:
+    """Fit the regression.
+
+    Args:
+        people: float64 [people, n] of 0 and 1, who chose which of the items that were met.
+        met: int64 [n], their rows in the catalogue.
+        content: of all N items.
+        weights: float [n, n], how much one item says for another by regression.
+    """
+    chosen = most_met(people, CHOICE_ITEMS)
+    trial = _Trial(people[:, chosen])
+    rows = met[chosen]
+    forms = _forms(people[:, chosen], weights[chosen][:, chosen])
+
+    def scored(recipe: Recipe, ridge: float) -> tuple[float, Tensor]:
+        inverse = ridge_inverse(content.kernel(rows, rows, recipe), ridge)
+        return trial.score(_left_out(forms[0], inverse)), inverse
+
+    tried = {(recipe, RIDGES[0]): scored(recipe, RIDGES[0]) for recipe in trial.choices(RECIPES)}
+    recipe, _ = max(tried, key=lambda each: tried[each][0])
+    tried |= {(recipe, each): scored(recipe, each) for each in trial.choices(RIDGES)[1:]}
+    recipe, ridge = max(tried, key=lambda each: tried[each][0])
+    inverse = tried[recipe, ridge][1]
+    kernel = content.kernel(rows, rows, recipe).float()
+    options = {}
+    for form in trial.choices(range(len(forms))):
+        predicted = _left_out(forms[form], inverse)
+        unit = _ratio(trial.spread(predicted), trial.spread(kernel))
+        for share in LIKENESS:
+            options[form, share * unit] = trial.score(predicted + share * unit * kernel)
+    form, likeness = max(options, key=lambda each: options[each])
+    if len(chosen) < len(met):
+        inverse = ridge_inverse(content.kernel(met, met, recipe), ridge)
+    return Audiences(content, met, _forms(people, weights)[form], recipe, inverse, likeness)
+
+
+def audience_cosine(together: Tensor) -> Tensor:
+    """How alike the audiences of items are, float32 [n, n], from how often two occur together."""
+    norms = together.diagonal().sqrt()
+    return (together / norms / norms.unsqueeze(1)).float()
+
+
+def ridge_inverse(kernel: Tensor, ridge: float) -> Tensor:
+    """Inverse of a kernel, float64 [n, n], to whose diagonal a ridge was added."""
+    kernel = kernel.clone()
+    kernel.diagonal().add_(ridge)
+    return torch.cholesky_inverse(torch.linalg.cholesky(kernel))
+
+
+def most_met(people: Tensor, most: int) -> Tensor:
+    """Columns of the items that most people chose, in order: int64 [at most `most`]."""
+    return people.sum(0).argsort(descending=True, stable=True)[:most].sort().values
+
+
+class _Trial:
+    """People who are asked for items of one fold by what they chose of the others."""
+
+    def __init__(self, people: Tensor) -> None:
+        """Draw the folds."""
+        rng = np.random.default_rng(0)
+        fold = torch.from_numpy(rng.integers(FOLDS, size=people.shape[1])).to(people.device)
+        asked = (torch.arange(len(people), device=people.device) % FOLDS).unsqueeze(1) == fold
+        wanted, told = people * asked, people * ~asked
+        kept = (wanted.any(1) & told.any(1)).nonzero().flatten()[:CHOICE_PEOPLE]
+        self._told, self._asked = told[kept].float(), asked[kept]
+        self._targets = [np.flatnonzero(row) for row in wanted[kept].cpu().numpy()]
+
+    def choices(self, options: Sequence[Option]) -> Sequence[Option]:
+        """What can be chosen from: without anybody to ask, the first alone."""
+        return options if self._targets else options[:1]
+
+    def score(self, votes: Tensor) -> float:
+        """Mean NDCG@10 of what items say, [n, n]."""
+        if not self._targets:
+            return 0.0
+        scores = (self._told @ votes).masked_fill(~self._asked, -torch.inf).cpu().numpy()
+        count = len(scores)
+        queries = Queries(
+            np.arange(count), [NOTHING] * count, np.full(count, -1), self._targets, [NOTHING] * count
+        )
+        ranked = rank_scores(scores, Section(queries, np.ones(scores.shape[1], dtype=bool)))
+        return ranking_metrics(ranked, self._targets)["ndcg@10"]
+
+    def spread(self, votes: Tensor) -> float:
+        """How far histories move items apart by what items say, [n, n]."""
+        return float((self._told @ votes).std()) if self._targets else 0.0
+
+
+def _forms(people: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+    """What may be predicted, float32 [n, n] each: people in common, in two measures, and regression."""
+    shares = people / people.sum(1, keepdim=True).clamp_min(1) ** 0.5  # who chose much says less about each
+    together = shares.T @ shares
+    sizes = together.diagonal()
+    taste = together / sizes.unsqueeze(1) ** TASTE_SPEAKER / sizes**TASTE_SPOKEN
+    return audience_cosine(people.T @ people), taste.float(), weights.float()
+
+
+def _left_out(values: Tensor, inverse: Tensor) -> Tensor:
+    """What regression predicts of each column of [n, n] from all others, by its kernel's inverse."""
+    return values - values @ inverse.float() / inverse.diagonal().float()
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else 0.0

@@ -1,0 +1,151 @@
+"""The model in closed form: what behaviour says of the items that were met, and content of all others.
+
+Weights between items are kept as a low rank (places) and the strongest of what that leaves (the table of
+neighbours). For a new item, what histories say is predicted from its content; the low rank takes of it what
+it can, and the table the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visrec_training.audiences import Audiences, fit_audiences
+from visrec_training.collaborative import Learned, learn_places, met_items, who_chose
+from visrec_training.config import ModelConfig
+from visrec_training.content import Content
+from visrec_training.item_weights import fit_weights
+from visrec_training.neighbours import Entries, Neighbours, entries, strongest, table
+from visrec_training.query_tower import EVIDENCE
+from visrec_training.split import Split
+
+PROBE_SHARE = 0.1  # of the items that were met, taken for new where something is chosen for new items
+TOLD_PEOPLE = 2_000  # tell how far histories move items apart
+BLOCK = 1_024  # new items at a time
+
+
+@dataclass(frozen=True)
+class Newcomers:
+    """Where k items lie by regression, as ones that nobody met."""
+
+    rows: Tensor
+    """int64 [k], of the catalogue."""
+    sources: Tensor
+    """float32 [k, regression_dim]."""
+    targets: Tensor
+    """float32 [k, regression_dim]."""
+
+    def place(self, places: Tensor, scale: float) -> Tensor:
+        """Put them into places of the catalogue, float [N, place_width], with targets times a scale."""
+        width, half = self.targets.shape[1], places.shape[1] // 2
+        placed = places.clone()
+        placed[self.rows, :width] = self.sources
+        placed[self.rows, half : half + width] = scale * self.targets
+        return placed
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """What is fitted before training."""
+
+    learned: Learned
+    new: Newcomers
+    """All items that nobody met."""
+    left_out: Newcomers
+    """All that were met, each as if nobody had."""
+    table: Neighbours
+    is_probe: Tensor
+    """bool [N]: the items that are taken for new to choose by."""
+    trial_table: Neighbours
+    """The table as if nobody had met those."""
+
+
+@torch.no_grad()
+def fit_closed_form(split: Split, content: Content, config: ModelConfig) -> ClosedForm:
+    """Fit places and table.
+
+    Args:
+        split: somebody liked something in `train`; `valid` is what strengths are chosen by.
+        content: of all N items.
+        config: says how wide places are.
+    """
+    count, device = len(content.meanings), content.meanings.device
+    met = met_items(split.train, count)
+    people, met = who_chose(split.train, met, count).to(device), met.to(device)
+    weights = fit_weights(people, met, content, split.validation)
+    learned = learn_places(people, met, weights, content.words, config)
+    audiences = fit_audiences(people, met, content, weights)
+    return _Assembly(learned, weights, audiences, _told(people), config).closed_form(count)
+
+
+class _Assembly:
+    """Takes weights apart into places and table, for known and for new items alike."""
+
+    def __init__(
+        self, learned: Learned, weights: Tensor, audiences: Audiences, told: Tensor, config: ModelConfig
+    ) -> None:
+        self.learned, self.audiences = learned, audiences
+        width, half = config.regression_dim, config.collaborative_dim
+        places = learned.places.float()
+        self.sources, targets = places[:, :width], places[:, half : half + width]
+        self.project = torch.linalg.pinv(self.sources)
+        unit = 1 / learned.unit if learned.unit else 0.0
+        self.rest = weights.float() * unit - self.sources @ targets.T
+        self.left_out = audiences.left_out()
+        known, timid = _spread(told, weights.float() * unit), _spread(told, self.left_out)
+        self.scale = known / timid if timid else 0.0  # an audience is no regression weight
+
+    def closed_form(self, count: int) -> ClosedForm:
+        met = self.learned.rows
+        is_new = torch.ones(count, dtype=torch.bool, device=met.device)
+        is_new[met] = False
+        new = is_new.nonzero().flatten()
+        as_new = self.scale * self.left_out
+        left_out = Newcomers(met, self.sources, (self.project @ as_new).T)
+        is_probe = torch.from_numpy(np.random.default_rng(0).random(len(met)) < PROBE_SHARE).to(met.device)
+        known, probes = (~is_probe).nonzero().flatten(), is_probe.nonzero().flatten()
+        foretold = (as_new - self.sources @ left_out.targets.T)[known][:, probes]
+        trial = [
+            entries(self.rest[known][:, known], met[known], met[known]),
+            entries(foretold, met[known], met[probes]),
+        ]
+        newcomers, said = self._newcomers(new)
+        return ClosedForm(
+            self.learned,
+            newcomers,
+            left_out,
+            table([entries(self.rest, met, met), *said], count),
+            torch.zeros_like(is_new).index_fill(0, met[probes], True),
+            table(trial, count),
+        )
+
+    def _newcomers(self, new: Tensor) -> tuple[Newcomers, list[Entries]]:
+        """Places of new items, and what they and known ones say for each other, a block at a time."""
+        met = self.learned.rows
+        sources, targets, said = [self.sources[:0]], [self.sources[:0]], []
+        spoken, votes = new[:0].expand(len(met), 0), self.rest[:, :0]
+        for block in new.split(BLOCK):
+            foretold, shares = self.audiences.predict(block)
+            foretold *= self.scale
+            sources.append(shares.T @ self.sources)
+            targets.append((self.project @ foretold).T)
+            said.append(entries(shares.T @ self.rest, block, met))
+            spoken = torch.cat([spoken, block.expand(len(met), -1)], dim=1)
+            votes = torch.cat([votes, foretold - self.sources @ targets[-1].T], dim=1)
+            kept = strongest(votes)
+            spoken, votes = spoken.gather(1, kept), votes.gather(1, kept)
+        said.append(entries(votes, met, spoken))
+        return Newcomers(new, torch.cat(sources), torch.cat(targets)), said
+
+
+def _told(people: Tensor) -> Tensor:
+    told = people[:TOLD_PEOPLE].float()
+    return told / told.sum(1, keepdim=True).clamp_min(1) ** EVIDENCE
+
+
+def _spread(told: Tensor, votes: Tensor) -> float:
+    """How far what people chose puts items apart: the mean over people of the deviation over items."""
+    return float((told @ votes).std(1).mean()) if votes.shape[1] > 1 else 0.0

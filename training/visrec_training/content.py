@@ -1,0 +1,72 @@
+"""What is known of items without any behaviour, and how alike that makes two of them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from visrec_training.attention import LEAST_GIST
+from visrec_training.beyond_accuracy import category_vectors
+
+
+class Recipe(NamedTuple):
+    """What counts in a comparison of items, next to 1 for the words that they share."""
+
+    meanings: float
+    looks: float
+    category: float
+    """How much more all of it counts within a category: a red dress tells more of a dress than of a car."""
+
+
+RECIPES = (Recipe(0.5, 0.5, 0.0), Recipe(1.0, 0.0, 0.0), Recipe(1.0, 0.0, 1.0), Recipe(1.0, 0.5, 1.0))
+"""Those that are tried; the first where nothing can be chosen by."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """The content of N items."""
+
+    words: Tensor
+    """Sparse float64 [N, V + 1], TF-IDF."""
+    meanings: Tensor
+    """float [N, sentence_dim], of length 1 or 0."""
+    looks: Tensor
+    """float [N, d], of their pictures: of length 1, or shorter where one is hardly unlike the average."""
+    categories: Tensor
+    """float [N, number of categories], rare ones weighing more, of length 1 or 0."""
+
+    @classmethod
+    def of(cls, words: Tensor, meanings: Tensor, gists: Tensor, categories: tuple[str, ...]) -> Self:
+        """Content of which the pictures are known by their gists, float [N, d]."""
+        named = torch.from_numpy(category_vectors(categories)).to(meanings.device)
+        rarity = (len(named) / (named > 0).sum(0).clamp_min(1)).log()
+        looks = F.normalize(gists - gists.mean(0), dim=1, eps=LEAST_GIST)
+        return cls(words, meanings, looks, F.normalize(named * rarity, dim=1))
+
+    def kernel(self, rows: Tensor, columns: Tensor, recipe: Recipe) -> Tensor:
+        """How alike the content of items is, float64 [rows, columns]: positive definite over all of them."""
+        alike = self.shared_words(rows, columns)
+        for share, kind in ((recipe.meanings, self.meanings), (recipe.looks, self.looks)):
+            if share:
+                alike += share * kind[rows].double() @ kind[columns].double().T
+        if recipe.category:  # the product of two kernels is one, too
+            alike *= (
+                1 + recipe.category * self.categories[rows].double() @ self.categories[columns].double().T
+            )
+        return alike
+
+    def shared_words(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """How alike their words are, float64 [rows, columns]."""
+        return products(*(self.words.index_select(0, chosen) for chosen in (rows, columns)))
+
+
+def products(one: Tensor, other: Tensor) -> Tensor:
+    """Inner products of the rows of two sparse matrices, dense [n, k]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sparse times sparse is said to be in beta
+        return torch.sparse.mm(one, other.t()).to_dense()

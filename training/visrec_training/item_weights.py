@@ -1,0 +1,102 @@
+"""How much one item that people met says for another: ridge regression of each item on all others.
+
+EASE (Steck, WWW 2019), with words that two items share counted beside the people they share (Jeunen et al.,
+Closed-Form Models for Collaborative Filtering with Side-Information, RecSys 2020). Both strengths are chosen
+on validation.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visrec_training.audiences import CHOICE_ITEMS, CHOICE_PEOPLE, most_met, ridge_inverse
+from visrec_training.content import Content
+from visrec_training.interactions import Rows
+from visrec_training.metrics import ranking_metrics
+from visrec_training.retrieval import rank_scores
+from visrec_training.split import Queries, Section
+
+RIDGES, WORDS = (100.0, 10.0, 300.0, 1000.0), (1.0, 0.0, 10.0, 30.0)
+"""In people; the first where nothing can be validated."""
+
+
+def fit_weights(people: Tensor, met: Tensor, content: Content, validation: Section) -> Tensor:
+    """Fit the weights, float64 [n, n]; the diagonal is 0.
+
+    Args:
+        people: float64 [people, n] of 0 and 1, who chose which of the items that were met.
+        met: int64 [n], their rows in the catalogue, in its order.
+        content: of all N items.
+        validation: questions that `people` do not answer; may have none.
+    """
+    words, ridge = _strengths(people, met, content, validation)
+    together = people.T @ people
+    return ease(together + words * content.shared_words(met, met) if words else together, ridge)
+
+
+def ease(gram: Tensor, ridge: float) -> Tensor:
+    """Item-to-item weights [n, n] that predict each item from the others; the diagonal is 0.
+
+    Args:
+        gram: float64 [n, n], how often two items occur together.
+        ridge: λ.
+    """
+    precision = ridge_inverse(gram, ridge)
+    weights = precision / -precision.diagonal()
+    weights.diagonal().zero_()
+    return weights
+
+
+def _strengths(people: Tensor, met: Tensor, content: Content, validation: Section) -> tuple[float, float]:
+    """How much shared words count beside shared people, and the ridge, in people."""
+    chosen = most_met(people, CHOICE_ITEMS)
+    rows = met[chosen]
+    asked = _among(validation.first(CHOICE_PEOPLE), rows)
+    if not len(asked.queries):
+        return WORDS[0], RIDGES[0]
+    together, shared = people[:, chosen].T @ people[:, chosen], content.shared_words(rows, rows)
+    histories = _histories(asked.queries, rows)
+
+    @cache
+    def score(words: float, ridge: float) -> float:
+        scores = histories @ ease(together + words * shared, ridge).float()
+        ranked = rank_scores(scores.cpu().numpy(), asked)
+        return ranking_metrics(ranked, asked.queries.targets)["ndcg@10"]
+
+    words = max(WORDS, key=lambda each: score(each, RIDGES[0]))
+    return words, max(RIDGES, key=lambda each: score(words, each))
+
+
+def _among(section: Section, rows: Tensor) -> Section:
+    """A section about some of the items alone, in their order; what is looked at joins the history."""
+    chosen = rows.cpu().numpy()
+    place = np.full(len(section.ranked), -1)
+    place[chosen] = np.arange(len(chosen))
+
+    def placed(items: Rows) -> Rows:
+        found: Rows = place[items]
+        return found[found >= 0]
+
+    asked = section.queries.with_viewed()
+    targets = [placed(each) for each in asked.targets]
+    kept = [row for row, each in enumerate(targets) if len(each)]
+    queries = Queries(
+        users=asked.users[kept],
+        histories=[placed(asked.histories[row]) for row in kept],
+        viewed=np.full(len(kept), -1),
+        targets=[targets[row] for row in kept],
+        seen=[placed(asked.seen[row]) for row in kept],
+    )
+    return Section(queries, section.ranked[chosen])
+
+
+def _histories(queries: Queries, rows: Tensor) -> Tensor:
+    """Who asks with which of the items at `rows`: float32 [queries, rows]."""
+    asked = torch.zeros(len(queries), len(rows))
+    for row, history in enumerate(queries.histories):
+        asked[row, torch.from_numpy(history)] = 1
+    return asked.to(rows.device)

@@ -1,0 +1,169 @@
+"""The catalogue as the model has it while it learns: what its pictures show, and where its items lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from visrec_training.attention import GIST
+from visrec_training.closed_form import ClosedForm, fit_closed_form
+from visrec_training.collaborative import fit_places, word_features
+from visrec_training.config import TrainConfig
+from visrec_training.content import Content
+from visrec_training.item_texts import ItemTexts, item_words
+from visrec_training.item_tower import Items
+from visrec_training.model import Model
+from visrec_training.neighbours import Neighbours, no_neighbours
+from visrec_training.prepare import Prepared, reduce_regions
+from visrec_training.regions import load_pictures
+from visrec_training.vocabulary import Vocabulary
+
+FIT_PICTURES = 2_000  # more tell no more about the attention's fitted parts
+ENCODED = 32  # pictures that go through the backbone at once
+
+
+class LiveItems:
+    """Items of one catalogue by one model; fits those parts of it that are not trained."""
+
+    items: Items
+    """As they are now, with texts and neighbours."""
+    aspects: Tensor
+    """float [N, M, d]."""
+    maps: Tensor
+    """float [N, M, 49]."""
+
+    def __init__(
+        self, model: Model, prepared: Prepared, texts: ItemTexts, vocabulary: Vocabulary, config: TrainConfig
+    ) -> None:
+        """Fit the attention to the pictures, and what is known in closed form to what people did.
+
+        Args:
+            model: on the device where it is to learn.
+            prepared: the data.
+            texts: of its items.
+            vocabulary: knows their words.
+            config: how to train.
+        """
+        self._model, self._prepared, self._config, self._hashes = model, prepared, config, vocabulary.hashes
+        device, split = next(model.parameters()).device, prepared.split
+        tokens, self.texts_cut = vocabulary.encode(texts.tokens, model.config.item_words)
+        self._tokens, self._meanings = torch.from_numpy(tokens).to(device), texts.meanings.to(device)
+        self._warm = torch.from_numpy(split.warm_items).to(device)
+        self.has_id = torch.from_numpy(split.candidates).to(device)
+        """bool [N]: somebody liked it in training."""
+        rng = np.random.default_rng(config.seed)
+        sample = np.sort(rng.choice(split.warm_items, min(FIT_PICTURES, len(self._warm)), replace=False))
+        model.attention.fit(torch.from_numpy(prepared.regions.values[sample]).to(device))
+        self._reduced = reduce_regions(model.attention.reduce, prepared.regions, device)
+        self.closed_form: ClosedForm | None = None
+        """None where nobody liked anything."""
+        self.new_scale = 1.0
+        """How loud histories speak for items that nobody met."""
+        if split.candidates.any():
+            aspects, _ = model.aspects(self._reduced)
+            words = word_features(model.item_tower.words, self._tokens)
+            categories = prepared.dataset.catalogue.categories
+            content = Content.of(words, self._meanings, aspects[:, GIST], categories)
+            self.closed_form = fit_closed_form(split, content, model.config)
+            model.query_tower.balance.expect(*self.closed_form.learned.spreads)
+        fitted = self.closed_form
+        self._is_probe = fitted.is_probe if fitted else torch.zeros_like(self.has_id)
+
+    @torch.no_grad()
+    def look(self, *, new_gists: bool) -> None:
+        """Look at all pictures with the attention as it is now; place items where gists are new."""
+        self.aspects, self.maps = self._model.aspects(self._reduced)
+        if new_gists:
+            self._place()
+        tower, space = self._model.item_tower, self._model.text_space
+        words = item_words(space, self._hashes, self._tokens)
+        self._texts = space.items(self._meanings, self.aspects[:, GIST], words)
+        self._content = tower.content(self.aspects, self._tokens, self.has_id)
+        self._trial_content = tower.content(self.aspects, self._tokens, self.has_id & ~self._is_probe)
+        self.scale_new_items(self.new_scale)
+
+    @torch.no_grad()
+    def scale_new_items(self, scale: float) -> None:
+        """Have histories speak so loud for items that nobody met."""
+        self.new_scale = scale
+        items = Items.join(self._content, self._places(self.has_id))
+        self.items = items._replace(texts=self._texts, **self._table()._asdict())
+
+    @torch.no_grad()
+    def on_trial(self) -> Items:
+        """The items, of which some that were met are taken for new."""
+        assert self.closed_form  # noqa: S101  (else nobody can be asked)
+        table = self.closed_form.trial_table.louder(self._is_probe, self.new_scale)
+        items = Items.join(self._trial_content, self._places(self.has_id & ~self._is_probe))
+        return items._replace(texts=self._texts, **table._asdict())
+
+    def made(self, aspects: Tensor, has_id: Tensor) -> Items:
+        """The items as if only those with an id, bool [N], had been met; without texts and table."""
+        content = self._model.item_tower.content(aspects, self._tokens, has_id)
+        return Items.join(content, self._places(has_id))
+
+    def attend(self) -> tuple[Tensor, Tensor]:
+        """Aspects and maps of the catalogue; some pictures, drawn at random, are looked at anew.
+
+        The others keep what was seen in them last: their content still takes part in every softmax, at a
+        fraction of the cost. The draw must not depend on the batch: were targets always fresh, the model
+        would learn to tell fresh from stale.
+        """
+        count = len(self._reduced)
+        rows = torch.randperm(count, device=self._reduced.device)[: self._config.attended]
+        aspects, maps = self._model.attention.attend(self._fresh(rows))
+        aspects = self.aspects.index_copy(0, rows, aspects.float())
+        maps = self.maps.index_copy(0, rows, maps.float())
+        self.aspects, self.maps = aspects.detach(), maps.detach()
+        return aspects, maps
+
+    @torch.no_grad()
+    def encode_again(self) -> None:
+        """Bring the regions of all pictures up to the backbone's newest weights."""
+        self._model.eval()
+        images = self._prepared.dataset.catalogue.images
+        for start in tqdm(range(0, len(images), ENCODED), desc="encoding pictures anew", leave=False):
+            self._reduced[start : start + ENCODED] = self._encode(images[start : start + ENCODED])
+
+    def _table(self) -> Neighbours:
+        if self.closed_form is None:
+            return no_neighbours(len(self._tokens), self._tokens.device)
+        return self.closed_form.table.louder(~self.has_id, self.new_scale)
+
+    def _places(self, has_id: Tensor) -> Tensor:
+        places = self._known_places
+        if self.closed_form:
+            new = self.closed_form.new.place(self._new_places, self.new_scale)
+            new = self.closed_form.left_out.place(new, self.new_scale)
+            places = torch.where(has_id.unsqueeze(1), places, new)
+        return self._model.item_tower.as_met(places, has_id)
+
+    def _place(self) -> None:
+        """Place items by their gists and words, both as they are known and as if nobody had met them."""
+        tower = self._model.item_tower
+        self._model.text_space.fit_looks(self.aspects[self._warm, GIST], self._meanings[self._warm])
+        if self.closed_form:
+            learned = self.closed_form.learned
+            unseen = fit_places(tower, learned, self.aspects, self._config)
+        self._known_places = tower.places(self.aspects, self._tokens, self.has_id)
+        if self.closed_form:
+            self._new_places = self._known_places.index_copy(0, learned.rows, unseen)
+
+    def _fresh(self, rows: Tensor) -> Tensor:
+        """Reduced regions of some items; with a trained backbone the first few are encoded anew."""
+        if not self._config.finetune_blocks:
+            return self._reduced[rows]
+        fresh, rest = rows.split([n := min(len(rows), self._config.finetune_pictures), len(rows) - n])
+        images = [self._prepared.dataset.catalogue.images[row] for row in fresh.tolist()]
+        return torch.cat([self._encode(images), self._reduced[rest]])
+
+    def _encode(self, images: Sequence[Path]) -> Tensor:
+        """Pictures to reduced regions, float [n, 49, region_dim], with the backbone as it is now."""
+        pictures, _ = load_pictures(images, self._model.config.picture_size)
+        regions = self._model.encoder(torch.from_numpy(pictures).to(self._reduced.device))
+        return self._model.attention.reduce(regions)

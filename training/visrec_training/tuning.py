@@ -1,0 +1,83 @@
+"""What is chosen on validation: how much each fitted part counts, for known and for new items."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from visrec_training.balance import FITTED, NEIGHBOURS, choose
+from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.item_tower import Items
+from visrec_training.live_items import LiveItems
+from visrec_training.model import Model
+from visrec_training.split import Section
+from visrec_training.validation import HISTORY, Judged, Validation, judge
+
+ASKED = 500  # questions that a choice is made by
+SHORT = 3  # items of a history that is not long
+NEW_SCALES = (1.0, 0.25, 0.5, 2.0, 4.0, 8.0)
+FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
+
+
+class Tuning:
+    """Chooses by two validations: items that people turned to, and such as if nobody had met some of them."""
+
+    def __init__(self, model: Model, live: LiveItems, validation: Validation, has_order: bool) -> None:
+        """Take what is tuned, and what it is judged by."""
+        self._model, self._live, self._validation, self._has_order = model, live, validation, has_order
+        self._known = validation.section
+        self._with_new: Section | None = None
+        if live.closed_form and validation.asks_people:
+            self._with_new = validation.with_new(live.closed_form.is_probe.cpu().numpy())
+
+    def before_training(self) -> None:
+        """Weigh all that is fitted in closed form; without people to ask, leave it as it is."""
+        if not self._with_new:
+            return
+        tower = self._model.query_tower
+        tower.balance.weigh(FITTED, self._quality)
+        if self._has_order:
+            choose(FADES, tower.history.fade, self._quality)
+        self._scale_new_items(self._with_new)
+        tower.balance.temper(lambda: self._judged(self._known.first(ASKED)).excess)
+
+    def after_epoch(self) -> None:
+        """Weigh what training does not see."""
+        if self._with_new:
+            self._model.query_tower.balance.weigh((NEIGHBOURS,), self._quality)
+            self._scale_new_items(self._with_new)
+
+    def score(self) -> dict[str, float]:
+        """Validation's figures, on all its questions; none where there are no questions."""
+        if self._validation.lacking:
+            return {}
+        figures = {"ndcg@10": self._judged(self._known).ndcg}
+        if self._with_new:
+            figures["ndcg@10 with new items"] = self._on_trial(self._with_new)
+        return figures
+
+    def _quality(self) -> float:
+        """How good rankings of known items are, and with new ones among them, by long and short histories."""
+        assert self._with_new  # noqa: S101  (else nothing is chosen)
+        known = sum(self._judged(section).ndcg for section in self._long_and_short(self._known))
+        return known + sum(self._on_trial(section) for section in self._long_and_short(self._with_new))
+
+    def _long_and_short(self, section: Section) -> tuple[Section, Section]:
+        asked = section.first(ASKED)
+        rng = None if self._has_order else np.random.default_rng(0)
+        return asked, Section(asked.queries.with_recent(SHORT, rng), asked.ranked)
+
+    def _scale_new_items(self, asked: Section) -> None:
+        scales = [self._live.new_scale * factor for factor in NEW_SCALES]
+        choose(scales, self._live.scale_new_items, lambda: self._on_trial(asked.first(ASKED)))
+
+    def _judged(self, section: Section) -> Judged:
+        return judge(*self._asked(self._live.items), section, self._validation.sent)
+
+    def _on_trial(self, section: Section) -> float:
+        return judge(*self._asked(self._live.on_trial()), section, (HISTORY,)).ndcg
+
+    def _asked(self, items: Items) -> tuple[FusionScorer, Tensor, Tensor]:
+        model = self._model
+        scorer = FusionScorer(model.query_tower, model.text_space, items, model.config.top_k).eval()
+        return scorer, self._live.aspects, self._live.maps
