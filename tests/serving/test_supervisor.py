@@ -73,6 +73,10 @@ class Served:
     def stubs(self):
         return {stub.instance: pid for pid, stub in stubs.find(self.server.pid).items()}
 
+    def is_settled(self):
+        """Whether no process is left of a model that was loaded again."""
+        return len(stubs.find(self.server.pid)) == len(self.stubs())
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
@@ -90,6 +94,7 @@ def served(repository):
 @pytest.mark.parametrize("instance", ["encoder_0_1", "attention_0_0", "fusion_scorer_0_0"])
 def test_a_model_whose_process_is_killed_answers_again(served, instance, ask, capfd):
     served.wait(lambda: served.get("/ready") == (200, "ready\n"))
+    served.wait(served.is_settled)
     before, mended = served.stubs(), served.metric("visrec_reloads_total")
     regions = len(served.regions())
     os.kill(before[instance], signal.SIGKILL)
