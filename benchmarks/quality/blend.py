@@ -17,7 +17,7 @@ from visrec_training.baselines import (
     popularity_of,
 )
 from visrec_training.centroids import Centroid
-from visrec_training.split import Queries, Section, Split
+from visrec_training.split import Flags, Queries, Split
 
 WEIGHTS = (0.3, 0.03, 0.1, 1.0, 3.0, 10.0)
 """Of content in a blend, next to 1 for EASE, for known items; the first where nothing can be validated."""
@@ -38,7 +38,9 @@ class Blend:
     @classmethod
     def fit(cls, split: Split, ridge: float, content: Centroid) -> Blend:
         """Fit EASE, and choose the weights of content where a tenth of the items is taken for new."""
-        earlier, section = with_newcomers(split)
+        is_new = _newcomers(split)
+        earlier = dataclasses.replace(split, train=[liked[~is_new[liked]] for liked in split.train])
+        section = split.validation_with_new(is_new).first(CHOICE_PEOPLE)
         by_people = _scaled(ItemToItem.ease(liked_together(earlier), ridge).scores(section.queries))
         by_content = _scaled(content.scores(section.queries))
         options = list(product(WEIGHTS, NEW_WEIGHTS))
@@ -51,34 +53,12 @@ class Blend:
         return _scaled(self.people.scores(queries)) + self.weights * by_content
 
 
-def with_newcomers(split: Split) -> tuple[Split, Section]:
-    """What could be known before a tenth of the known items came, and who is asked for what they chose then.
-
-    Returns:
-        The split with these items taken from all that is learned from; and, as `mixed` asks later, everybody
-        who liked one of them, or a validation item, with both as right answers among all known items.
-    """
+def _newcomers(split: Split) -> Flags:
+    """A tenth of the known items, bool [N]."""
     known = np.flatnonzero(split.candidates)
     is_new = np.zeros_like(split.candidates)
-    drawn = np.random.default_rng(0).choice(known, size=round(NEW_SHARE * len(known)), replace=False)
-    is_new[drawn] = True
-    earlier = [liked[~is_new[liked]] for liked in split.train]
-    targets = [liked[is_new[liked]] for liked in split.train]
-    seen = list(earlier)
-    asked = split.valid
-    for user, right, met in zip(asked.users.tolist(), asked.targets, asked.seen, strict=True):
-        targets[user] = np.union1d(targets[user], right)
-        seen[user] = met[~is_new[met]]
-    users = np.flatnonzero([len(each) > 0 for each in targets])
-    queries = Queries(
-        users=users,
-        histories=[earlier[user] for user in users],
-        viewed=np.full(len(users), -1),
-        targets=[targets[user] for user in users],
-        seen=[seen[user] for user in users],
-    )
-    section = Section(queries, split.candidates).first(CHOICE_PEOPLE)
-    return dataclasses.replace(split, train=earlier), section
+    is_new[np.random.default_rng(0).choice(known, size=round(NEW_SHARE * len(known)), replace=False)] = True
+    return is_new
 
 
 def _weights(split: Split, known: float, new: float) -> Matrix:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from benchmarks.quality import cornac_baselines
-from benchmarks.quality.blend import Blend, with_newcomers
+from benchmarks.quality.blend import Blend
 
 from visrec_client.errors import VisrecError
 from visrec_training.baselines import best_ease, rank
@@ -14,23 +14,6 @@ from visrec_training.split import Queries
 
 def reached(baseline, section):
     return ranking_metrics(rank(baseline, section), section.queries.targets)["ndcg@10"]
-
-
-def test_newcomers_are_known_by_nobody_and_asked_for_by_who_liked_them(prepared):
-    split = prepared.split
-    earlier, section = with_newcomers(split)
-    met = np.bincount(np.concatenate(earlier.train), minlength=len(split.is_cold))
-    is_new = split.candidates & (met == 0)
-    assert is_new.sum() == pytest.approx(split.candidates.sum() / 10, abs=1)
-    valid = dict(zip(split.valid.users.tolist(), split.valid.targets, strict=True))
-    asked = section.queries
-    for user, history, right, seen in zip(
-        asked.users.tolist(), asked.histories, asked.targets, asked.seen, strict=True
-    ):
-        liked = split.train[user]
-        assert history.tolist() == liked[~is_new[liked]].tolist()
-        assert {*right.tolist()} == {*liked[is_new[liked]].tolist(), *valid.get(user, liked[:0]).tolist()}
-        assert not {*right.tolist()} & {*seen.tolist()}
 
 
 def test_a_blend_answers_for_known_and_new_items(prepared):

@@ -144,6 +144,13 @@ def test_known_and_new_answers_are_asked_for_together():
     assert "mixed" in parts.sections()
 
 
+def test_items_that_are_taken_for_new_are_asked_of_all_who_liked_them():
+    parts = split(fixed(ROWS), cold_share=0, seed=0)
+    asked = parts.validation_with_new(np.isin(np.arange(ITEMS), [2, 5]))
+    assert told(asked.queries) == [(0, [1], -1, [3], [1]), (1, [3, 6], -1, [5], [3, 6])]
+    assert asked.ranked.tolist() == parts.candidates.tolist()
+
+
 def test_where_nothing_is_new_or_time_splits_nothing_is_mixed():
     without_new = split(fixed([row for row in ROWS if row[3] != "cold"]), cold_share=0, seed=0)
     assert list(without_new.sections()) == ["warm"]

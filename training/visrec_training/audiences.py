@@ -25,7 +25,7 @@ from visrec_training.split import NOTHING, Queries, Section
 CHOICE_ITEMS, CHOICE_PEOPLE = 4_000, 2_000  # the most met and the first, that strengths are chosen on
 FOLDS = 10  # parts of the items; each person is asked about those of one
 RIDGES = (3.0, 1.0, 10.0, 30.0, 100.0)
-LIKENESS = (0.0, 0.3, 1.0)  # next to 1 for what is predicted, in deviations of what histories say
+LIKENESS = (0.0, 0.3, 1.0, 3.0)  # next to 1 for what is predicted, in deviations of what histories say
 TASTE_SPEAKER, TASTE_SPOKEN = 0.5, 0.2  # of an audience's size; the second lets a prediction be popular
 Option = TypeVar("Option")
 

@@ -48,8 +48,8 @@ class ModelConfig:
     """Width of the collaborative space's first part: item-to-item regression, best for long histories."""
     spectral_dim: int = 16
     """Width of its second part: the main directions of taste, best for short histories."""
-    history: int = 50
-    """L: the most recent items of a history that are read."""
+    history: int = 0
+    """L: the most recent items of a history that are read; 0 takes what most histories of the data need."""
     words: int = 64
     """T: the most tokens of a request's text that are read."""
     item_words: int = 256
@@ -83,13 +83,13 @@ class ModelConfig:
             "dim",
             "regression_dim",
             "spectral_dim",
-            "history",
             "words",
             "item_words",
             "sentence_dim",
             "lexical_dim",
         ):
             _check(self, field, 1 <= getattr(self, field) <= MOST, f"a whole number from 1 to {MOST}")
+        _check(self, "history", 0 <= self.history <= MOST, f"a whole number from 0 to {MOST}")
         _check(self, "aspects", 2 <= self.aspects <= MOST, f"a whole number from 2 to {MOST}")
         _check(self, "top_k", self.top_k >= 1, "a whole number of at least 1")
         _check(self, "levels", bool(self.levels) and min(self.levels) >= 1, "one or more strides in pixels")

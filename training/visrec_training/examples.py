@@ -20,6 +20,8 @@ from visrec_training.vocabulary import Vocabulary
 
 MAX_QUERY_WORDS = 3
 TOLD = (0.3, 0.9)  # share of what a person liked that the rest is asked from
+HISTORY_LENGTHS = (50, 100, 200, 400)  # each costs a request more
+READ_WHOLE = 0.95  # of the histories
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,13 @@ class Batch:
         return Batch(
             *(getattr(self, name).to(device) for name in ("pictures", "history", "tokens", "targets"))
         )
+
+
+def history_length(sequences: list[Rows]) -> int:
+    """The shortest of `HISTORY_LENGTHS` that reads nearly all sequences of training whole, or the longest."""
+    lengths = [len(sequence) for sequence in sequences if len(sequence)]
+    needed = np.quantile(lengths, READ_WHOLE) if lengths else 0
+    return next((length for length in HISTORY_LENGTHS if length >= needed), HISTORY_LENGTHS[-1])
 
 
 def pad_histories(histories: list[Rows], length: int) -> Rows:
@@ -156,9 +165,9 @@ class NextItem(Examples):
         )
 
     def _window(self, starts: Rows, ends: Rows) -> Rows:
-        """The last L items of flat[start:end], one row an example, padded with -1."""
+        """The last L items of flat[start:end], one row an example, padded with -1 to the longest."""
         begins = np.maximum(starts, ends - self._history)
-        places = begins[:, None] + np.arange(self._history)
+        places = begins[:, None] + np.arange(max(1, (ends - begins).max()))
         inside: npt.NDArray[np.bool_] = places < ends[:, None]
         return np.where(inside, self._flat[np.minimum(places, len(self._flat) - 1)], -1)
 

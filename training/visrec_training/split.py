@@ -110,6 +110,26 @@ class Split:
         """What to choose by while training."""
         return Section(self.valid, self._rankable())
 
+    def validation_with_new(self, is_new: Flags) -> Section:
+        """What to choose by for new items: some that were met, bool [N], are taken for new.
+
+        As `mixed` asks later: everybody who liked one of them in training, or has a question in `validation`,
+        is asked for both in one ranking, by the rest of what they liked in training.
+        """
+        histories = [liked[~is_new[liked]] for liked in self.train]
+        targets = [liked[is_new[liked]] for liked in self.train]
+        seen = list(histories)
+        for user, wanted, met in zip(self.valid.users, self.valid.targets, self.valid.seen, strict=True):
+            targets[user] = np.union1d(targets[user], wanted)
+            seen[user] = met[~is_new[met]]
+        nothing = -1
+        asked = [
+            _Query(user, histories[user], nothing, targets[user], seen[user])
+            for user in range(len(self.train))
+            if len(targets[user])
+        ]
+        return Section(_queries(asked), self._rankable())
+
     def sections(self) -> dict[str, Section]:
         """What a finished model is measured on.
 

@@ -18,7 +18,14 @@ from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError, DataError
-from visrec_training.examples import AnyItem, Batch, QueryWords, follows, make_examples
+from visrec_training.examples import (
+    AnyItem,
+    Batch,
+    QueryWords,
+    follows,
+    history_length,
+    make_examples,
+)
 from visrec_training.fingerprint import fingerprint
 from visrec_training.item_texts import background, read_item_texts
 from visrec_training.item_tower import Items
@@ -73,6 +80,8 @@ class Trainer:
         split, catalogue = prepared.split, prepared.dataset.catalogue
         if not len(split.warm_items):
             raise DataError("every item is cold in the column split: nothing is left to learn from")
+        length = model_config.history or history_length(split.train)
+        model_config = dataclasses.replace(model_config, history=length)
         torch.manual_seed(config.seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # nothing here reads memory that was not written
@@ -97,7 +106,7 @@ class Trainer:
         steps = config.epochs * math.ceil(len(self.examples) / config.batch)
         self.optimizer, self.schedule = make_optimizer(self.model, self.finetuned, config, steps)
         self.validation = Validation(split, catalogue, config.seed + 1)
-        self.tuning = Tuning(self.model, self.live, self.validation, split.has_order)
+        self.tuning = Tuning(self.model, self.live, self.validation, split)
         self.progress = Progress()
 
     def resume(self, path: Path) -> None:

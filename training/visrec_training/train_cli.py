@@ -202,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join([*trainer.summary.lines(), f"training on {device.type}"]))
     if args.resume:
         trainer.resume(last)
-    write_settings(args.out / SETTINGS, model_config, config)
+    write_settings(args.out / SETTINGS, trainer.model.config, config)
     try:
         progress = trainer.run()
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
-from visrec_training.split import Section
+from visrec_training.split import Section, Split
 from visrec_training.validation import HISTORY, Judged, Validation, judge
 
 ASKED = 500  # questions that a choice is made by
@@ -22,13 +22,14 @@ FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, 
 class Tuning:
     """Chooses by two validations: items that people turned to, and such as if nobody had met some of them."""
 
-    def __init__(self, model: Model, live: LiveItems, validation: Validation, has_order: bool) -> None:
+    def __init__(self, model: Model, live: LiveItems, validation: Validation, split: Split) -> None:
         """Take what is tuned, and what it is judged by."""
-        self._model, self._live, self._validation, self._has_order = model, live, validation, has_order
+        self._model, self._live, self._validation = model, live, validation
+        self._has_order = split.has_order
         self._known = validation.section
         self._with_new: Section | None = None
         if live.closed_form and validation.asks_people:
-            self._with_new = validation.with_new(live.closed_form.is_probe.cpu().numpy())
+            self._with_new = split.validation_with_new(live.closed_form.is_probe.cpu().numpy())
 
     def before_training(self) -> None:
         """Weigh all that is fitted in closed form; without people to ask, leave it as it is."""

@@ -13,7 +13,7 @@ from visrec_training.examples import content_pairs, follows
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.metrics import ranking_metrics
 from visrec_training.retrieval import Modalities, rank_catalogue
-from visrec_training.split import MIN_SEQUENCE, NOTHING, Flags, Queries, Section, Split
+from visrec_training.split import MIN_SEQUENCE, NOTHING, Queries, Section, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
 BOTH = Modalities(picture=True, history=True)
@@ -47,19 +47,6 @@ class Validation:
     def asks_people(self) -> bool:
         """Whether histories are sent, by people whose answers are known."""
         return self.lacking is None and HISTORY in self.sent
-
-    def with_new(self, is_new: Flags) -> Section:
-        """The questions, as people ask them who did not meet some items yet, bool [N]: those are answers too.
-
-        What is looked at joins the history.
-        """
-        asked, histories, targets = self.section.queries.with_viewed(), [], []
-        for told, wanted in zip(asked.histories, asked.targets, strict=True):
-            histories.append(told[~is_new[told]])
-            targets.append(np.union1d(wanted, told[is_new[told]]))
-        seen = [np.setdiff1d(met, wanted) for met, wanted in zip(asked.seen, targets, strict=True)]
-        nothing = np.full(len(asked), -1)
-        return Section(Queries(asked.users, histories, nothing, targets, seen), self.section.ranked)
 
 
 def judge(
