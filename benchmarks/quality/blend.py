@@ -40,7 +40,8 @@ class Blend:
         """Fit EASE, and choose the weights of content where a tenth of the items is taken for new."""
         is_new = _newcomers(split)
         earlier = dataclasses.replace(split, train=[liked[~is_new[liked]] for liked in split.train])
-        section = split.validation_with_new(is_new).first(CHOICE_PEOPLE)
+        (mixed,) = split.validation_with_new(is_new)
+        section = mixed.first(CHOICE_PEOPLE)
         by_people = _scaled(ItemToItem.ease(liked_together(earlier), ridge).scores(section.queries))
         by_content = _scaled(content.scores(section.queries))
         options = list(product(WEIGHTS, NEW_WEIGHTS))

@@ -146,9 +146,16 @@ def test_known_and_new_answers_are_asked_for_together():
 
 def test_items_that_are_taken_for_new_are_asked_of_all_who_liked_them():
     parts = split(fixed(ROWS), cold_share=0, seed=0)
-    asked = parts.validation_with_new(np.isin(np.arange(ITEMS), [2, 5]))
+    (asked,) = parts.validation_with_new(np.isin(np.arange(ITEMS), [2, 5]))
     assert told(asked.queries) == [(0, [1], -1, [3], [1]), (1, [3, 6], -1, [5], [3, 6])]
     assert asked.ranked.tolist() == parts.candidates.tolist()
+
+
+def test_in_time_order_known_items_and_those_taken_for_new_are_asked_for_apart():
+    parts = split(dataset([[1, 2, 3, 4, 5, 6], [4, 3, 1, 6, 2]]), cold_share=0, seed=0)
+    known, new = parts.validation_with_new(np.isin(np.arange(ITEMS), [3, 5]))
+    assert told(known.queries) == [(1, [4], 1, [6], [4, 1])]
+    assert told(new.queries) == [(0, [1], 2, [3], [1, 2])]
 
 
 def test_where_nothing_is_new_or_time_splits_nothing_is_mixed():

@@ -2,9 +2,10 @@
 
 What a history says for a new item is predicted from what it says for the items that are like it. What is
 predicted (how alike audiences are, in three forms), from what (`content.RECIPES`), how strongly it is held
-small, and how much likeness of content counts by itself beside it are chosen on the items that were met, each
-predicted from all others as if nobody had met it: leave-one-out, which the kernel's inverse gives for free
-(Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, section 5.4.2).
+small, how much likeness of content counts by itself beside it, and how even the items are made are chosen on
+the items that were met, each predicted from all others as if nobody had met it: leave-one-out, which the
+kernel's inverse gives for free (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, section
+5.4.2).
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ CHOICE_ITEMS, CHOICE_PEOPLE = 4_000, 2_000  # the most met and the first, that s
 FOLDS = 10  # parts of the items; each person is asked about those of one
 RIDGES = (3.0, 1.0, 10.0, 30.0, 100.0)
 LIKENESS = (0.0, 0.3, 1.0, 3.0)  # next to 1 for what is predicted, in deviations of what histories say
+EVENNESS = (0.0, 0.25, 0.5, 0.75)
+"""Powers of the deviation of what is said for an item that this is divided by: content foretells badly how
+popular an item will be."""
 TASTE_SPEAKER, TASTE_SPOKEN = 0.5, 0.2  # of an audience's size; the second lets a prediction be popular
 Option = TypeVar("Option")
 
@@ -44,6 +48,7 @@ class Audiences:
     """float64 [n, n], of the kernel with its ridge."""
     likeness: float
     """How much the kernel itself counts beside."""
+    evenness: float
 
     def predict(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """What the items that were met say for others, float32 [n, k], and what makes each of them, [n, k].
@@ -53,12 +58,13 @@ class Audiences:
         """
         kernel = self.content.kernel(self.met, rows, self.recipe)
         shares = (self.inverse @ kernel).float()
-        return self.alike @ shares + self.likeness * kernel.float(), shares
+        return _even(self.alike @ shares + self.likeness * kernel.float(), self.evenness), shares
 
     def left_out(self) -> Tensor:
         """What the other items say for each, as if nobody had met it: float32 [n, n]."""
         predicted = _left_out(self.alike, self.inverse)
-        return predicted + self.likeness * self.content.kernel(self.met, self.met, self.recipe).float()
+        kernel = self.content.kernel(self.met, self.met, self.recipe).float()
+        return _even(predicted + self.likeness * kernel, self.evenness)
 
 
 def fit_audiences(people: Tensor, met: Tensor, content: Content, weights: Tensor) -> Audiences:
@@ -92,9 +98,11 @@ def fit_audiences(people: Tensor, met: Tensor, content: Content, weights: Tensor
         for share in LIKENESS:
             options[form, share * unit] = trial.score(predicted + share * unit * kernel)
     form, likeness = max(options, key=lambda each: options[each])
+    votes = _left_out(forms[form], inverse) + likeness * kernel
+    evenness = max(trial.choices(EVENNESS), key=lambda each: trial.score(_even(votes, each)))
     if len(chosen) < len(met):
         inverse = ridge_inverse(content.kernel(met, met, recipe), ridge)
-    return Audiences(content, met, _forms(people, weights)[form], recipe, inverse, likeness)
+    return Audiences(content, met, _forms(people, weights)[form], recipe, inverse, likeness, evenness)
 
 
 def audience_cosine(together: Tensor) -> Tensor:
@@ -161,6 +169,11 @@ def _forms(people: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
 def _left_out(values: Tensor, inverse: Tensor) -> Tensor:
     """What regression predicts of each column of [n, n] from all others, by its kernel's inverse."""
     return values - values @ inverse.float() / inverse.diagonal().float()
+
+
+def _even(votes: Tensor, power: float) -> Tensor:
+    """What is said for each item, columns of [n, k], made more alike in how far it varies."""
+    return votes / votes.std(0).clamp_min(1e-9) ** power if power and len(votes) > 1 else votes
 
 
 def _ratio(one: float, other: float) -> float:

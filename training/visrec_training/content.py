@@ -23,7 +23,13 @@ class Recipe(NamedTuple):
     """How much more all of it counts within a category: a red dress tells more of a dress than of a car."""
 
 
-RECIPES = (Recipe(0.5, 0.5, 0.0), Recipe(1.0, 0.0, 0.0), Recipe(1.0, 0.0, 1.0), Recipe(1.0, 0.5, 1.0))
+RECIPES = (
+    Recipe(0.5, 0.5, 0.0),
+    Recipe(1.0, 0.0, 0.0),
+    Recipe(0.3, 0.3, 1.0),
+    Recipe(1.0, 0.0, 1.0),
+    Recipe(1.0, 0.5, 1.0),
+)
 """Those that are tried; the first where nothing can be chosen by."""
 
 

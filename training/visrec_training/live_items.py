@@ -89,9 +89,12 @@ class LiveItems:
 
     @torch.no_grad()
     def scale_new_items(self, scale: float) -> None:
-        """Have histories speak so loud for items that nobody met."""
+        """Have histories speak so loud for items that nobody met, by who would choose them.
+
+        At 0 these lie where their words and pictures put them.
+        """
         self.new_scale = scale
-        items = Items.join(self._content, self._places(self.has_id))
+        items = Items.join(self._content, self._places(self.has_id, scale))
         self.items = items._replace(texts=self._texts, **self._table()._asdict())
 
     @torch.no_grad()
@@ -99,13 +102,17 @@ class LiveItems:
         """The items, of which some that were met are taken for new."""
         assert self.closed_form  # noqa: S101  (else nobody can be asked)
         table = self.closed_form.trial_table.louder(self._is_probe, self.new_scale)
-        items = Items.join(self._trial_content, self._places(self.has_id & ~self._is_probe))
+        items = Items.join(self._trial_content, self._places(self.has_id & ~self._is_probe, self.new_scale))
         return items._replace(texts=self._texts, **table._asdict())
 
     def made(self, aspects: Tensor, has_id: Tensor) -> Items:
-        """The items as if only those with an id, bool [N], had been met; without texts and table."""
+        """The items as if only those with an id, bool [N], had been met; without texts and table.
+
+        The others lie where their words and pictures put them: what audiences say of them is fitted to all
+        people, and would leave nothing to learn.
+        """
         content = self._model.item_tower.content(aspects, self._tokens, has_id)
-        return Items.join(content, self._places(has_id))
+        return Items.join(content, self._places(has_id, scale=0.0))
 
     def attend(self) -> tuple[Tensor, Tensor]:
         """Aspects and maps of the catalogue; some pictures, drawn at random, are looked at anew.
@@ -135,11 +142,13 @@ class LiveItems:
             return no_neighbours(len(self._tokens), self._tokens.device)
         return self.closed_form.table.louder(~self.has_id, self.new_scale)
 
-    def _places(self, has_id: Tensor) -> Tensor:
+    def _places(self, has_id: Tensor, scale: float) -> Tensor:
         places = self._known_places
         if self.closed_form:
-            new = self.closed_form.new.place(self._new_places, self.new_scale)
-            new = self.closed_form.left_out.place(new, self.new_scale)
+            new = self._new_places
+            if scale:
+                new = self.closed_form.new.place(new, scale)
+                new = self.closed_form.left_out.place(new, scale)
             places = torch.where(has_id.unsqueeze(1), places, new)
         return self._model.item_tower.as_met(places, has_id)
 

@@ -40,6 +40,13 @@ class Queries:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def part(self, chosen: Rows) -> Queries:
+        """Some of the questions, int64 [k]."""
+        histories, targets, seen = (
+            [each[row] for row in chosen] for each in (self.histories, self.targets, self.seen)
+        )
+        return Queries(self.users[chosen], histories, self.viewed[chosen], targets, seen)
+
     def with_recent(self, count: int, rng: np.random.Generator | None = None) -> Queries:
         """The same questions by people of whom only `count` items are known.
 
@@ -74,9 +81,7 @@ class Section:
 
     def part(self, chosen: slice) -> Section:
         """Some of its queries."""
-        asked = self.queries
-        columns = (getattr(asked, field.name)[chosen] for field in dataclasses.fields(asked))
-        return Section(Queries(*columns), self.ranked)
+        return Section(self.queries.part(np.arange(len(self.queries))[chosen]), self.ranked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +115,35 @@ class Split:
         """What to choose by while training."""
         return Section(self.valid, self._rankable())
 
-    def validation_with_new(self, is_new: Flags) -> Section:
+    def validation_with_new(self, is_new: Flags) -> tuple[Section, ...]:
         """What to choose by for new items: some that were met, bool [N], are taken for new.
 
-        As `mixed` asks later: everybody who liked one of them in training, or has a question in `validation`,
-        is asked for both in one ranking, by the rest of what they liked in training.
+        A temporal split asks for known and for new items apart, as its `warm` and `cold` do later; a fixed
+        one asks for both in one ranking, as its `mixed` does. Sections without queries are left out.
         """
+        asked = (self._mixed_with(is_new),) if self.is_fixed else self._apart_with(is_new)
+        return tuple(Section(queries, self._rankable()) for queries in asked if len(queries))
+
+    def _mixed_with(self, is_new: Flags) -> Queries:
+        """Everybody who liked a new item in training, or who validates, by the rest of what they liked."""
         histories = [liked[~is_new[liked]] for liked in self.train]
         targets = [liked[is_new[liked]] for liked in self.train]
         seen = list(histories)
         for user, wanted, met in zip(self.valid.users, self.valid.targets, self.valid.seen, strict=True):
             targets[user] = np.union1d(targets[user], wanted)
             seen[user] = met[~is_new[met]]
-        nothing = -1
-        asked = [
-            _Query(user, histories[user], nothing, targets[user], seen[user])
-            for user in range(len(self.train))
-            if len(targets[user])
-        ]
-        return Section(_queries(asked), self._rankable())
+        users = [user for user, wanted in enumerate(targets) if len(wanted)]
+        return _queries([_Query(user, histories[user], -1, targets[user], seen[user]) for user in users])
+
+    def _apart_with(self, is_new: Flags) -> tuple[Queries, Queries]:
+        """Validation's questions for known items, and those for new items that training answers."""
+        valid = self.valid
+        histories = [history[~is_new[history]] for history in valid.histories]
+        seen = [met[~is_new[met]] for met in valid.seen]
+        known = np.flatnonzero([not is_new[wanted].any() for wanted in valid.targets])
+        without = dataclasses.replace(valid, histories=histories, seen=seen).part(known)
+        new = [query for user, liked in enumerate(self.train) for query in _cold_queries(user, liked, is_new)]
+        return without, _queries(new)
 
     def sections(self) -> dict[str, Section]:
         """What a finished model is measured on.

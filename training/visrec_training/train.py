@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from dataclasses import dataclass, field
@@ -166,12 +167,15 @@ class Trainer:
     def _start(self) -> None:
         """Weigh what was fitted in closed form, and save it: a model by itself."""
         if self.live.closed_form:
+            untuned = copy.deepcopy(self.model.query_tower.state_dict())
             self.tuning.before_training()
             figures = self.tuning.score()
             self.progress.best = _reached(figures) if figures else -math.inf
             self._checkpoint(figures_only=True).save(self.out / "closed_form.pt")
         if self.live.closed_form or not self.config.epochs:
             self._checkpoint(figures_only=True).save(self.out / "best.pt")
+        if self.live.closed_form:
+            self.model.query_tower.load_state_dict(untuned)
 
     def _shortcomings(self) -> list[str]:
         """What the data is too small for, and what is done instead: a line each."""

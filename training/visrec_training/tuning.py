@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from torch import Tensor
 
 from visrec_training.balance import FITTED, NEIGHBOURS, choose
+from visrec_training.closed_form import PROBE_SHARE
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
 from visrec_training.split import Section, Split
-from visrec_training.validation import HISTORY, Judged, Validation, judge
+from visrec_training.validation import Judged, Validation, judge
 
 ASKED = 500  # questions that a choice is made by
 SHORT = 3  # items of a history that is not long
-NEW_SCALES = (1.0, 0.25, 0.5, 2.0, 4.0, 8.0)
+NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)  # next to what puts new items as far apart as known ones
 FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
 
 
@@ -27,7 +30,7 @@ class Tuning:
         self._model, self._live, self._validation = model, live, validation
         self._has_order = split.has_order
         self._known = validation.section
-        self._with_new: Section | None = None
+        self._with_new: tuple[Section, ...] = ()
         if live.closed_form and validation.asks_people:
             self._with_new = split.validation_with_new(live.closed_form.is_probe.cpu().numpy())
 
@@ -39,14 +42,14 @@ class Tuning:
         tower.balance.weigh(FITTED, self._quality)
         if self._has_order:
             choose(FADES, tower.history.fade, self._quality)
-        self._scale_new_items(self._with_new)
+        self._scale_new_items()
         tower.balance.temper(lambda: self._judged(self._known.first(ASKED)).excess)
 
     def after_epoch(self) -> None:
         """Weigh what training does not see."""
         if self._with_new:
             self._model.query_tower.balance.weigh((NEIGHBOURS,), self._quality)
-            self._scale_new_items(self._with_new)
+            self._scale_new_items()
 
     def score(self) -> dict[str, float]:
         """Validation's figures, on all its questions; none where there are no questions."""
@@ -59,24 +62,33 @@ class Tuning:
 
     def _quality(self) -> float:
         """How good rankings of known items are, and with new ones among them, by long and short histories."""
-        assert self._with_new  # noqa: S101  (else nothing is chosen)
-        known = sum(self._judged(section).ndcg for section in self._long_and_short(self._known))
-        return known + sum(self._on_trial(section) for section in self._long_and_short(self._with_new))
+        known = self._known.first(ASKED)
+        with_new = [section.first(ASKED) for section in self._with_new]
+        long = self._judged(known).ndcg + self._on_trial(with_new)
+        return long + self._judged(self._short(known)).ndcg + self._on_trial(map(self._short, with_new))
 
-    def _long_and_short(self, section: Section) -> tuple[Section, Section]:
-        asked = section.first(ASKED)
+    def _short(self, section: Section) -> Section:
         rng = None if self._has_order else np.random.default_rng(0)
-        return asked, Section(asked.queries.with_recent(SHORT, rng), asked.ranked)
+        return Section(section.queries.with_recent(SHORT, rng), section.ranked)
 
-    def _scale_new_items(self, asked: Section) -> None:
-        scales = [self._live.new_scale * factor for factor in NEW_SCALES]
-        choose(scales, self._live.scale_new_items, lambda: self._on_trial(asked.first(ASKED)))
+    def _scale_new_items(self) -> None:
+        asked = [section.first(ASKED) for section in self._with_new]
+        choose(NEW_SCALES, self._live.scale_new_items, lambda: self._on_trial(asked))
 
     def _judged(self, section: Section) -> Judged:
         return judge(*self._asked(self._live.items), section, self._validation.sent)
 
-    def _on_trial(self, section: Section) -> float:
-        return judge(*self._asked(self._live.on_trial()), section, (HISTORY,)).ndcg
+    def _on_trial(self, sections: Iterable[Section]) -> float:
+        """How good rankings with new items are.
+
+        Where known and new ones are asked for apart, each counts by how often people turn to such an item.
+        """
+        items = self._asked(self._live.on_trial())
+        reached = [judge(*items, section, self._validation.sent).ndcg for section in sections]
+        if len(reached) == 1:
+            return reached[0]
+        known, new = reached
+        return (1 - PROBE_SHARE) * known + PROBE_SHARE * new
 
     def _asked(self, items: Items) -> tuple[FusionScorer, Tensor, Tensor]:
         model = self._model
