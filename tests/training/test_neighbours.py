@@ -59,7 +59,7 @@ def said(fitted):
     places = torch.zeros(ITEMS, 2 * half + 1)
     places[fitted.learned.rows] = fitted.learned.places.float()
     places = fitted.new.place(places, 1.0)
-    return places[:, :width] @ places[:, half : half + width].T + dense(fitted.table)
+    return places[:, :width] @ places[:, half : half + width].T + dense(fitted.tables.by_audience)
 
 
 def test_an_item_speaks_for_those_it_is_chosen_with():
@@ -94,7 +94,7 @@ def test_an_item_on_trial_is_spoken_for_by_what_it_is_like():
     fitted = fit()
     probes = fitted.is_probe.nonzero().flatten()
     assert len(probes)
-    votes = fitted.left_out.sources @ fitted.left_out.targets.T + dense(fitted.trial_table)
+    votes = fitted.left_out.sources @ fitted.left_out.targets.T + dense(fitted.trial_tables.by_audience)
     for probe in probes.tolist():
         known = [row for row in range(ITEMS) if not fitted.is_probe[row]]
         group = [row for row in known if row // GROUP == probe // GROUP]
@@ -138,7 +138,7 @@ def test_a_history_adds_up_what_its_items_say(history):
 
 
 def test_removed_items_are_spoken_for_no_more():
-    kept = fit().table
+    kept = fit().tables.by_audience
     nothing = torch.zeros(ITEMS, 0)
     names = [f"item-{row}" for row in range(ITEMS)]
     stock = Stock(tuple(names), Items(nothing, nothing, nothing, *kept))
@@ -148,7 +148,7 @@ def test_removed_items_are_spoken_for_no_more():
 
 
 def test_added_items_wait_for_the_next_training():
-    kept = fit().table
+    kept = fit().tables.by_audience
     nothing = torch.zeros(ITEMS, 0)
     stock = Stock(tuple(map(str, range(ITEMS))), Items(nothing, nothing, nothing, *kept))
     one = torch.zeros(1, 0)
@@ -172,7 +172,7 @@ def test_items_all_alike_make_no_table_wider_than_others():
     everybody = [np.arange(count // 2)] * 3
     met = np.arange(count) < count // 2
     split = dataclasses.replace(shop(), train=everybody, candidates=met, is_cold=~met)
-    assert fit_closed_form(split, alike, MODEL).table.votes.shape[1] <= 2 * NEIGHBOURS
+    assert fit_closed_form(split, alike, MODEL).tables.by_audience.votes.shape[1] <= 2 * NEIGHBOURS
 
 
 def test_pictures_that_differ_by_rounding_alone_are_not_told_apart():

@@ -60,9 +60,13 @@ class Audiences:
         shares = (self.inverse @ kernel).float()
         return _even(self.alike @ shares + self.likeness * kernel.float(), self.evenness), shares
 
+    def predict_others(self, votes: Tensor) -> Tensor:
+        """What content predicts of each column of votes, float32 [n, n], from all other columns."""
+        return _left_out(votes, self.inverse)
+
     def left_out(self) -> Tensor:
         """What the other items say for each, as if nobody had met it: float32 [n, n]."""
-        predicted = _left_out(self.alike, self.inverse)
+        predicted = self.predict_others(self.alike)
         kernel = self.content.kernel(self.met, self.met, self.recipe).float()
         return _even(predicted + self.likeness * kernel, self.evenness)
 

@@ -48,19 +48,38 @@ class Newcomers:
 
 
 @dataclass(frozen=True)
+class Tables:
+    """The table of neighbours with new items in it, in two ways."""
+
+    by_audience: Neighbours
+    """What places by regression leave of what audiences foretell of new items."""
+    by_content: Neighbours
+    """What places by content leave: the rest of the weights, predicted from content."""
+
+    def of(self, is_new: Tensor, scale: float) -> Neighbours:
+        """The table that goes with places by regression times a scale, or, at 0, with places by content.
+
+        Args:
+            is_new: bool [N].
+            scale: how loud histories speak for new items.
+        """
+        return self.by_audience.louder(is_new, scale) if scale else self.by_content
+
+
+@dataclass(frozen=True)
 class ClosedForm:
     """What is fitted before training."""
 
     learned: Learned
     new: Newcomers
     """All items that nobody met."""
+    tables: Tables
     left_out: Newcomers
     """All that were met, each as if nobody had."""
-    table: Neighbours
     is_probe: Tensor
     """bool [N]: the items that are taken for new to choose by."""
-    trial_table: Neighbours
-    """The table as if nobody had met those."""
+    trial_tables: Tables
+    """The tables as if nobody had met those."""
 
 
 @torch.no_grad()
@@ -94,7 +113,7 @@ class _Assembly:
         self.project = torch.linalg.pinv(self.sources)
         unit = 1 / learned.unit if learned.unit else 0.0
         self.rest = weights.float() * unit - self.sources @ targets.T
-        self.left_out = audiences.left_out()
+        self.left_out, self.rest_left_out = audiences.left_out(), audiences.predict_others(self.rest)
         known, timid = _spread(told, weights.float() * unit), _spread(told, self.left_out)
         self.scale = known / timid if timid else 0.0  # an audience is no regression weight
 
@@ -107,38 +126,55 @@ class _Assembly:
         left_out = Newcomers(met, self.sources, (self.project @ as_new).T)
         is_probe = torch.from_numpy(np.random.default_rng(0).random(len(met)) < PROBE_SHARE).to(met.device)
         known, probes = (~is_probe).nonzero().flatten(), is_probe.nonzero().flatten()
-        foretold = (as_new - self.sources @ left_out.targets.T)[known][:, probes]
-        trial = [
-            entries(self.rest[known][:, known], met[known], met[known]),
-            entries(foretold, met[known], met[probes]),
-        ]
-        newcomers, said = self._newcomers(new)
+        among_known = entries(self.rest[known][:, known], met[known], met[known])
+
+        def on_trial(votes: Tensor) -> Neighbours:
+            return table([among_known, entries(votes[known][:, probes], met[known], met[probes])], count)
+
         return ClosedForm(
             self.learned,
-            newcomers,
+            *self._newcomers(new, count),
             left_out,
-            table([entries(self.rest, met, met), *said], count),
             torch.zeros_like(is_new).index_fill(0, met[probes], True),
-            table(trial, count),
+            Tables(on_trial(as_new - self.sources @ left_out.targets.T), on_trial(self.rest_left_out)),
         )
 
-    def _newcomers(self, new: Tensor) -> tuple[Newcomers, list[Entries]]:
+    def _newcomers(self, new: Tensor, count: int) -> tuple[Newcomers, Tables]:
         """Places of new items, and what they and known ones say for each other, a block at a time."""
         met = self.learned.rows
-        sources, targets, said = [self.sources[:0]], [self.sources[:0]], []
-        spoken, votes = new[:0].expand(len(met), 0), self.rest[:, :0]
+        sources, targets = [self.sources[:0]], [self.sources[:0]]
+        said = [entries(self.rest, met, met)]
+        by_audience, by_content = _Loudest(met), _Loudest(met)
         for block in new.split(BLOCK):
             foretold, shares = self.audiences.predict(block)
             foretold *= self.scale
             sources.append(shares.T @ self.sources)
             targets.append((self.project @ foretold).T)
             said.append(entries(shares.T @ self.rest, block, met))
-            spoken = torch.cat([spoken, block.expand(len(met), -1)], dim=1)
-            votes = torch.cat([votes, foretold - self.sources @ targets[-1].T], dim=1)
-            kept = strongest(votes)
-            spoken, votes = spoken.gather(1, kept), votes.gather(1, kept)
-        said.append(entries(votes, met, spoken))
-        return Newcomers(new, torch.cat(sources), torch.cat(targets)), said
+            by_audience.hear(block, foretold - self.sources @ targets[-1].T)
+            by_content.hear(block, self.rest @ shares)
+        placed = Newcomers(new, torch.cat(sources), torch.cat(targets))
+        tables = (table([*said, each.entries()], count) for each in (by_audience, by_content))
+        return placed, Tables(*tables)
+
+
+class _Loudest:
+    """The strongest of what each speaker says for items that come a block at a time."""
+
+    def __init__(self, speakers: Tensor) -> None:
+        self._speakers = speakers
+        self._spoken = speakers[:0].expand(len(speakers), 0)
+        self._votes = torch.zeros(len(speakers), 0, device=speakers.device)
+
+    def hear(self, spoken: Tensor, votes: Tensor) -> None:
+        """Take in votes, [n, k], for the items `spoken`, int64 [k]."""
+        rows = torch.cat([self._spoken, spoken.expand(len(self._speakers), -1)], dim=1)
+        heard = torch.cat([self._votes, votes], dim=1)
+        kept = strongest(heard)
+        self._spoken, self._votes = rows.gather(1, kept), heard.gather(1, kept)
+
+    def entries(self) -> Entries:
+        return entries(self._votes, self._speakers, self._spoken)
 
 
 def _told(people: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class LiveItems:
     def on_trial(self) -> Items:
         """The items, of which some that were met are taken for new."""
         assert self.closed_form  # noqa: S101  (else nobody can be asked)
-        table = self.closed_form.trial_table.louder(self._is_probe, self.new_scale)
+        table = self.closed_form.trial_tables.of(self._is_probe, self.new_scale)
         items = Items.join(self._trial_content, self._places(self.has_id & ~self._is_probe, self.new_scale))
         return items._replace(texts=self._texts, **table._asdict())
 
@@ -140,7 +140,7 @@ class LiveItems:
     def _table(self) -> Neighbours:
         if self.closed_form is None:
             return no_neighbours(len(self._tokens), self._tokens.device)
-        return self.closed_form.table.louder(~self.has_id, self.new_scale)
+        return self.closed_form.tables.of(~self.has_id, self.new_scale)
 
     def _places(self, has_id: Tensor, scale: float) -> Tensor:
         places = self._known_places
