@@ -102,6 +102,14 @@ def test_an_item_on_trial_is_spoken_for_by_what_it_is_like():
         assert votes[group, probe].min() > votes[others, probe].max()
 
 
+def test_how_loud_histories_speak_for_new_items_leaves_known_ones_as_they_are():
+    tables, is_new = fit([5]).tables, torch.arange(ITEMS) == 5
+    plain, loud = (dense(tables.of(is_new, scale)) for scale in (1.0, 2.0))
+    assert torch.equal(loud[:, ~is_new], plain[:, ~is_new])
+    assert torch.equal(loud[:, is_new], 2 * plain[:, is_new])
+    assert tables.of(is_new, 0.0) is tables.by_content
+
+
 def test_ease_says_nothing_of_an_item_by_itself():
     gram = torch.tensor([[4.0, 2, 0], [2, 3, 1], [0, 1, 2]], dtype=torch.float64)
     weights = ease(gram, 1.0)
