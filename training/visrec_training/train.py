@@ -50,6 +50,7 @@ class Progress:
     best: float = -math.inf
     best_epoch: int = 0
     new_scale: float = 1.0
+    closed_form: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -158,7 +159,7 @@ class Trainer:
                 self.progress.history.append(figures)
                 for name, value in figures.items():
                     board.add_scalar(name if name == "loss" else f"valid/{name}", value, self.progress.epoch)
-                if _reached(figures) > self.progress.best:
+                if self._is_best(figures):
                     self.progress.best, self.progress.best_epoch = _reached(figures), self.progress.epoch
                     self._checkpoint(figures_only=True).save(self.out / "best.pt")
                 self._checkpoint(figures_only=False).save(self.out / "last.pt")
@@ -169,8 +170,9 @@ class Trainer:
         if self.live.closed_form:
             untuned = copy.deepcopy(self.model.query_tower.state_dict())
             self.tuning.before_training()
-            figures = self.tuning.score()
-            self.progress.best = _reached(figures) if figures else -math.inf
+            self.progress.closed_form = self.tuning.score()
+            if self.progress.closed_form:
+                self.progress.best = _reached(self.progress.closed_form)
             self._checkpoint(figures_only=True).save(self.out / "closed_form.pt")
         if self.live.closed_form or not self.config.epochs:
             self._checkpoint(figures_only=True).save(self.out / "best.pt")
@@ -188,6 +190,11 @@ class Trainer:
         if self.validation.lacking:
             lines.append(f"nothing to validate on: {self.validation.lacking}; training stops by its own loss")
         return lines
+
+    def _is_best(self, figures: dict[str, float]) -> bool:
+        """Whether an epoch is better than all before it, and on no validation worse than the closed form."""
+        no_worse = all(figures[name] >= value for name, value in self.progress.closed_form.items())
+        return no_worse and _reached(figures) > self.progress.best
 
     def _is_stale(self) -> bool:
         """Whether the latest epochs were no better than one before them, whatever the closed form reached."""
