@@ -153,6 +153,7 @@ class Trainer:
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 figures = {"loss": self._epoch()}
                 self.live.look(new_gists=bool(self.finetuned))
+                trained = self.model.query_tower.balance.bias.detach().clone()
                 self.tuning.after_epoch()
                 figures |= self.tuning.score()
                 self.progress.epoch += 1
@@ -162,6 +163,7 @@ class Trainer:
                 if self._is_best(figures):
                     self.progress.best, self.progress.best_epoch = _reached(figures), self.progress.epoch
                     self._checkpoint(figures_only=True).save(self.out / "best.pt")
+                self.model.query_tower.balance.bias.data.copy_(trained)
                 self._checkpoint(figures_only=False).save(self.out / "last.pt")
         return self.progress
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor
 
-from visrec_training.balance import FITTED, NEIGHBOURS, choose
+from visrec_training.balance import FITTED, NEIGHBOURS, REGRESSION, SPECTRAL, choose
 from visrec_training.closed_form import PROBE_SHARE
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
@@ -17,6 +17,7 @@ from visrec_training.split import Section, Split
 from visrec_training.validation import Judged, Validation, judge
 
 ASKED = 500  # questions that a choice is made by
+AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)  # next to what puts new items as far apart as known ones
 FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
@@ -46,10 +47,12 @@ class Tuning:
         tower.balance.temper(lambda: self._judged(self._known.first(ASKED)).excess)
 
     def after_epoch(self) -> None:
-        """Weigh what training does not see."""
+        """Weigh what is fitted in closed form by known items; training saw those that are taken for new.
+
+        Training sees no table, and places that were fitted to the very examples that it learns from.
+        """
         if self._with_new:
-            self._model.query_tower.balance.weigh((NEIGHBOURS,), self._quality)
-            self._scale_new_items()
+            self._model.query_tower.balance.weigh(AFTER_EPOCH, self._quality_of_known)
 
     def score(self) -> dict[str, float]:
         """Validation's figures, on all its questions; none where there are no questions."""
@@ -62,10 +65,14 @@ class Tuning:
 
     def _quality(self) -> float:
         """How good rankings of known items are, and with new ones among them, by long and short histories."""
-        known = self._known.first(ASKED)
         with_new = [section.first(ASKED) for section in self._with_new]
-        long = self._judged(known).ndcg + self._on_trial(with_new)
-        return long + self._judged(self._short(known)).ndcg + self._on_trial(map(self._short, with_new))
+        return (
+            self._quality_of_known() + self._on_trial(with_new) + self._on_trial(map(self._short, with_new))
+        )
+
+    def _quality_of_known(self) -> float:
+        known = self._known.first(ASKED)
+        return self._judged(known).ndcg + self._judged(self._short(known)).ndcg
 
     def _short(self, section: Section) -> Section:
         rng = None if self._has_order else np.random.default_rng(0)
