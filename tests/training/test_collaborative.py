@@ -14,12 +14,12 @@ from visrec_training.collaborative import (
     fit_places,
     learn_places,
     met_items,
-    who_chose,
     word_features,
 )
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.item_tower import ItemTower, PictureVector, WordBag
 from visrec_training.item_weights import ease
+from visrec_training.people import People
 from visrec_training.query_tower import QueryTower
 
 MODEL = ModelConfig(dim=8, aspect_dim=4, aspects=2, regression_dim=3, spectral_dim=2)
@@ -47,8 +47,8 @@ def learn(tower, tokens, met=range(10)):
 def placed_by(sequences, bag, tokens):
     """Places of what some people chose, with item-to-item weights by EASE alone."""
     met = met_items(sequences, len(tokens))
-    people = who_chose(sequences, met, len(tokens))
-    return learn_places(people, met, ease(people.T @ people, 1.0), word_features(bag, tokens), MODEL)
+    people = People.of(sequences, met, len(tokens))
+    return learn_places(people, met, ease(people.together(), 1.0), word_features(bag, tokens), MODEL)
 
 
 def test_regression_tells_each_item_from_the_others():

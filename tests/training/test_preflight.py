@@ -27,9 +27,9 @@ def test_a_shop_that_fits_is_let_through():
 def test_a_shop_that_can_not_fit_is_refused_with_what_takes_the_most(monkeypatch):
     monkeypatch.setattr(preflight, "available_memory", lambda: 10**9)
     with pytest.raises(
-        DataError, match=r"at least 1\.\d GB of memory \(0\.8 GB for people by items\).*1\.0 GB"
+        DataError, match=r"at least 1\.\d GB of memory \(0\.9 GB for items by items\).*1\.0 GB"
     ):
-        preflight.check_memory(shop(5_000, 20_000), 400, ModelConfig())
+        preflight.check_memory(shop(6_000, 20_000), 400, ModelConfig())
 
 
 def test_what_a_container_may_use_counts(monkeypatch, tmp_path):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from visrec_training.content import RECIPES, Content, Recipe
 from visrec_training.metrics import ranking_metrics
+from visrec_training.people import People
 from visrec_training.retrieval import rank_scores
 from visrec_training.split import NOTHING, Queries, Section
 
@@ -71,19 +72,19 @@ class Audiences:
         return _even(predicted + self.likeness * kernel, self.evenness)
 
 
-def fit_audiences(people: Tensor, met: Tensor, content: Content, weights: Tensor) -> Audiences:
+def fit_audiences(people: People, met: Tensor, content: Content, weights: Tensor) -> Audiences:
     """Fit the regression.
 
     Args:
-        people: float64 [people, n] of 0 and 1, who chose which of the items that were met.
+        people: who chose which of the items that were met.
         met: int64 [n], their rows in the catalogue.
         content: of all N items.
         weights: float [n, n], how much one item says for another by regression.
     """
-    chosen = most_met(people, CHOICE_ITEMS)
-    trial = _Trial(people[:, chosen])
+    chosen = people.most_met(CHOICE_ITEMS)
+    trial = _Trial(people.among(chosen))
     rows = met[chosen]
-    forms = _forms(people[:, chosen], weights[chosen][:, chosen])
+    forms = _forms(people.among(chosen), weights[chosen][:, chosen])
 
     def scored(recipe: Recipe, ridge: float) -> tuple[float, Tensor]:
         inverse = ridge_inverse(content.kernel(rows, rows, recipe), ridge)
@@ -122,23 +123,22 @@ def ridge_inverse(kernel: Tensor, ridge: float) -> Tensor:
     return torch.cholesky_inverse(torch.linalg.cholesky(kernel))
 
 
-def most_met(people: Tensor, most: int) -> Tensor:
-    """Columns of the items that most people chose, in order: int64 [at most `most`]."""
-    return people.sum(0).argsort(descending=True, stable=True)[:most].sort().values
-
-
 class _Trial:
     """People who are asked for items of one fold by what they chose of the others."""
 
-    def __init__(self, people: Tensor) -> None:
+    def __init__(self, people: People) -> None:
         """Draw the folds."""
-        rng = np.random.default_rng(0)
-        fold = torch.from_numpy(rng.integers(FOLDS, size=people.shape[1])).to(people.device)
-        asked = (torch.arange(len(people), device=people.device) % FOLDS).unsqueeze(1) == fold
-        wanted, told = people * asked, people * ~asked
-        kept = (wanted.any(1) & told.any(1)).nonzero().flatten()[:CHOICE_PEOPLE]
-        self._told, self._asked = told[kept].float(), asked[kept]
-        self._targets = [np.flatnonzero(row) for row in wanted[kept].cpu().numpy()]
+        chose = people.chose.tocoo()
+        fold = np.random.default_rng(0).integers(FOLDS, size=chose.shape[1])
+        is_asked = chose.row % FOLDS == fold[chose.col]
+        wanted, told = (
+            np.bincount(chose.row[each], minlength=chose.shape[0]) for each in (is_asked, ~is_asked)
+        )
+        kept = np.flatnonzero((wanted > 0) & (told > 0))[:CHOICE_PEOPLE]
+        chosen, asked = people.chose[kept].toarray() > 0, (kept % FOLDS)[:, None] == fold
+        self._told = torch.from_numpy(chosen & ~asked).float().to(people.device)
+        self._asked = torch.from_numpy(asked).to(people.device)
+        self._targets = [np.flatnonzero(row) for row in chosen & asked]
 
     def choices(self, options: Sequence[Option]) -> Sequence[Option]:
         """What can be chosen from: without anybody to ask, the first alone."""
@@ -161,13 +161,12 @@ class _Trial:
         return float((self._told @ votes).std()) if self._targets else 0.0
 
 
-def _forms(people: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+def _forms(people: People, weights: Tensor) -> tuple[Tensor, ...]:
     """What may be predicted, float32 [n, n] each: people in common, in two measures, and regression."""
-    shares = people / people.sum(1, keepdim=True).clamp_min(1) ** 0.5  # who chose much says less about each
-    together = shares.T @ shares
+    together = people.together(share=1.0)  # who chose much says less about each
     sizes = together.diagonal()
     taste = together / sizes.unsqueeze(1) ** TASTE_SPEAKER / sizes**TASTE_SPOKEN
-    return audience_cosine(people.T @ people), taste.float(), weights.float()
+    return audience_cosine(people.together()), taste.float(), weights.float()
 
 
 def _left_out(values: Tensor, inverse: Tensor) -> Tensor:

@@ -14,16 +14,15 @@ import torch
 from torch import Tensor
 
 from visrec_training.audiences import Audiences, fit_audiences
-from visrec_training.collaborative import Learned, learn_places, met_items, who_chose
+from visrec_training.collaborative import Learned, learn_places, met_items
 from visrec_training.config import ModelConfig
 from visrec_training.content import Content
 from visrec_training.item_weights import fit_weights
 from visrec_training.neighbours import Entries, Neighbours, entries, strongest, table
-from visrec_training.query_tower import EVIDENCE
+from visrec_training.people import People
 from visrec_training.split import Split
 
 PROBE_SHARE = 0.1  # of the items that were met, taken for new where something is chosen for new items
-TOLD_PEOPLE = 2_000  # tell how far histories move items apart
 BLOCK = 1_024  # new items at a time
 
 
@@ -92,12 +91,12 @@ def fit_closed_form(split: Split, content: Content, config: ModelConfig) -> Clos
         config: says how wide places are.
     """
     count, device = len(content.meanings), content.meanings.device
-    met = met_items(split.train, count)
-    people, met = who_chose(split.train, met, count).to(device), met.to(device)
+    met = met_items(split.train, count).to(device)
+    people = People.of(split.train, met, count)
     weights = fit_weights(people, met, content, split.validation)
     learned = learn_places(people, met, weights, content.words, config)
     audiences = fit_audiences(people, met, content, weights)
-    return _Assembly(learned, weights, audiences, _told(people), config).closed_form(count)
+    return _Assembly(learned, weights, audiences, people.told(), config).closed_form(count)
 
 
 class _Assembly:
@@ -175,11 +174,6 @@ class _Loudest:
 
     def entries(self) -> Entries:
         return entries(self._votes, self._speakers, self._spoken)
-
-
-def _told(people: Tensor) -> Tensor:
-    told = people[:TOLD_PEOPLE].float()
-    return told / told.sum(1, keepdim=True).clamp_min(1) ** EVIDENCE
 
 
 def _spread(told: Tensor, votes: Tensor) -> float:

@@ -22,7 +22,7 @@ from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.content import products
 from visrec_training.interactions import Rows
 from visrec_training.item_tower import ItemTower, WordBag
-from visrec_training.query_tower import EVIDENCE
+from visrec_training.people import People
 
 MOST_ITEMS = 20_000  # the most met ones; more would need a matrix of over 3 GB
 OVERSAMPLING, ITERATIONS = 32, 6  # of the randomised SVD
@@ -54,23 +54,23 @@ def met_items(sequences: Sequence[Rows], count: int) -> Tensor:
     return torch.from_numpy(np.sort(np.argsort(-counts, kind="stable")[:most]))
 
 
-def learn_places(people: Tensor, met: Tensor, weights: Tensor, words: Tensor, config: ModelConfig) -> Learned:
+def learn_places(people: People, met: Tensor, weights: Tensor, words: Tensor, config: ModelConfig) -> Learned:
     """Place the items that people met.
 
     Args:
-        people: float64 [people, n] of 0 and 1, who chose which of them; everyone of them was chosen.
+        people: who chose which of them; everyone of them was chosen.
         met: int64 [n], their rows in the catalogue.
         weights: float64 [n, n], how much one says for another.
         words: sparse float64 [N, V + 1], TF-IDF.
         config: says how wide the two parts are.
     """
     # where nobody chose two items, an audience is like none but itself
-    alike = taste(people) if (people.sum(1) > 1).any() else torch.zeros_like(weights)
-    told = people / people.sum(1, keepdim=True).clamp_min(1) ** EVIDENCE
+    alike = taste(people) if (people.sizes > 1).any() else torch.zeros_like(weights)
+    told = people.told().double()
     ranks = ((weights, config.regression_dim), (alike, config.spectral_dim))
     *factors, spreads, units = zip(*(_part(matrix, rank, told) for matrix, rank in ranks), strict=True)
     sources, targets = (torch.cat(each, dim=1) for each in factors)
-    log_counts = people.sum(0).log()
+    log_counts = people.counts.log()
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
     places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
     return Learned(met, words.index_select(0, met), places, spreads, units[0])
@@ -138,14 +138,9 @@ def _ratio(known: Tensor, unseen: Tensor) -> Tensor:
     return known / unseen if unseen > 1e-9 * known else torch.ones_like(known)
 
 
-def taste(people: Tensor) -> Tensor:
-    """How alike the audiences of two items are, [n, n]; who chose much says less about each.
-
-    Args:
-        people: float64 [people, n] of 0 and 1.
-    """
-    shares = people / people.sum(1, keepdim=True).clamp_min(1).sqrt()
-    gram = shares.T @ shares
+def taste(people: People) -> Tensor:
+    """How alike the audiences of two items are, [n, n]; who chose much says less about each."""
+    gram = people.together(share=1.0)
     audience = gram.diagonal() ** AUDIENCE_POWER
     return gram / audience / audience.unsqueeze(1)
 
@@ -187,17 +182,6 @@ def _part(similarity: Tensor, rank: int, told: Tensor) -> tuple[Tensor, Tensor, 
     if spread > ROUNDING * float(logits.abs().mean()):
         return source, target, spread, unit
     return torch.zeros_like(source), torch.zeros_like(target), 0.0, 0.0
-
-
-def who_chose(sequences: Sequence[Rows], met: Tensor, items: int) -> Tensor:
-    """Who chose which of some items, int64 [n] of `items`: float64 [people, n] of 0 and 1."""
-    place = np.full(items, -1)
-    place[met.numpy()] = np.arange(len(met))
-    people = torch.zeros(len(sequences), len(met), dtype=torch.float64)
-    for row, sequence in enumerate(sequences):
-        chosen = place[sequence]
-        people[row, torch.from_numpy(chosen[chosen >= 0])] = 1
-    return people
 
 
 def word_features(words: WordBag, tokens: Tensor) -> Tensor:

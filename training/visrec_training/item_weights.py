@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visrec_training.audiences import CHOICE_ITEMS, CHOICE_PEOPLE, most_met, ridge_inverse
+from visrec_training.audiences import CHOICE_ITEMS, CHOICE_PEOPLE, ridge_inverse
 from visrec_training.content import Content
 from visrec_training.interactions import Rows
 from visrec_training.metrics import ranking_metrics
+from visrec_training.people import People
 from visrec_training.retrieval import rank_scores
 from visrec_training.split import Queries, Section
 
@@ -24,17 +25,17 @@ RIDGES, WORDS = (100.0, 10.0, 300.0, 1000.0), (1.0, 0.0, 10.0, 30.0)
 """In people; the first where nothing can be validated."""
 
 
-def fit_weights(people: Tensor, met: Tensor, content: Content, validation: Section) -> Tensor:
+def fit_weights(people: People, met: Tensor, content: Content, validation: Section) -> Tensor:
     """Fit the weights, float64 [n, n]; the diagonal is 0.
 
     Args:
-        people: float64 [people, n] of 0 and 1, who chose which of the items that were met.
+        people: who chose which of the items that were met.
         met: int64 [n], their rows in the catalogue, in its order.
         content: of all N items.
         validation: questions that `people` do not answer; may have none.
     """
     words, ridge = _strengths(people, met, content, validation)
-    together = people.T @ people
+    together = people.together()
     return ease(together + words * content.shared_words(met, met) if words else together, ridge)
 
 
@@ -51,14 +52,14 @@ def ease(gram: Tensor, ridge: float) -> Tensor:
     return weights
 
 
-def _strengths(people: Tensor, met: Tensor, content: Content, validation: Section) -> tuple[float, float]:
+def _strengths(people: People, met: Tensor, content: Content, validation: Section) -> tuple[float, float]:
     """How much shared words count beside shared people, and the ridge, in people."""
-    chosen = most_met(people, CHOICE_ITEMS)
+    chosen = people.most_met(CHOICE_ITEMS)
     rows = met[chosen]
     asked = _among(validation.first(CHOICE_PEOPLE), rows)
     if not len(asked.queries):
         return WORDS[0], RIDGES[0]
-    together, shared = people[:, chosen].T @ people[:, chosen], content.shared_words(rows, rows)
+    together, shared = people.among(chosen).together(), content.shared_words(rows, rows)
     histories = _histories(asked.queries, rows)
 
     @cache

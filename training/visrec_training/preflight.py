@@ -49,7 +49,6 @@ def check_memory(dataset: Dataset, encoder_dim: int, config: ModelConfig) -> Non
     }
     if dataset.interactions is not None:
         met = min(MOST_ITEMS, items)
-        needs["people by items"] = 8 * dataset.interactions.user_count * met
         needs["items by items"] = 3 * 8 * met * met
     needed, there = sum(needs.values()), available_memory()
     if needed > there:
