@@ -14,11 +14,12 @@ from visrec_training.collaborative import (
     fit_places,
     learn_places,
     met_items,
+    take_apart,
     word_features,
 )
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.item_tower import ItemTower, PictureVector, WordBag
-from visrec_training.item_weights import ease
+from visrec_training.item_weights import DenseWeights, ease
 from visrec_training.people import People
 from visrec_training.query_tower import QueryTower
 
@@ -48,7 +49,8 @@ def placed_by(sequences, bag, tokens):
     """Places of what some people chose, with item-to-item weights by EASE alone."""
     met = met_items(sequences, len(tokens))
     people = People.of(sequences, met, len(tokens))
-    return learn_places(people, met, ease(people.together(), 1.0), word_features(bag, tokens), MODEL)
+    weights = DenseWeights(ease(people.together(), 1.0))
+    return learn_places(people, met, torch.arange(len(met)), weights, word_features(bag, tokens), MODEL)
 
 
 def test_regression_tells_each_item_from_the_others():
@@ -60,7 +62,7 @@ def test_regression_tells_each_item_from_the_others():
 
 def test_factors_give_the_similarity_back_up_to_their_scale():
     similarity = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    source, target, unit = factorise(similarity, 6)
+    source, target, unit = factorise(take_apart(similarity, 6), 6)
     assert torch.allclose(unit * source @ target.T, similarity, atol=1e-6)
 
 

@@ -42,9 +42,9 @@ def shop(new=(), items=ITEMS):
     return Split(train, NOBODY, NOBODY, NOBODY, NOBODY, ~met, met, has_order=False, is_fixed=True)
 
 
-def fit(new=()):
+def fit(new=(), most_dense=ITEMS):
     torch.manual_seed(0)
-    return fit_closed_form(shop(new), content(), MODEL)
+    return fit_closed_form(shop(new), content(), MODEL, most_dense)
 
 
 def dense(table, items=ITEMS):
@@ -180,7 +180,7 @@ def test_items_all_alike_make_no_table_wider_than_others():
     everybody = [np.arange(count // 2)] * 3
     met = np.arange(count) < count // 2
     split = dataclasses.replace(shop(), train=everybody, candidates=met, is_cold=~met)
-    assert fit_closed_form(split, alike, MODEL).tables.by_audience.votes.shape[1] <= 2 * NEIGHBOURS
+    assert fit_closed_form(split, alike, MODEL, count).tables.by_audience.votes.shape[1] <= 2 * NEIGHBOURS
 
 
 def test_pictures_that_differ_by_rounding_alone_are_not_told_apart():

@@ -7,7 +7,7 @@ import pytest
 
 from visrec_client.errors import VisrecError
 from visrec_training import preflight
-from visrec_training.config import ModelConfig
+from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.errors import DataError
 from visrec_training.files import check_space
@@ -21,7 +21,7 @@ def shop(items, people):
 
 
 def test_a_shop_that_fits_is_let_through():
-    preflight.check_memory(shop(100, 50), 400, ModelConfig())
+    preflight.check_memory(shop(100, 50), 400, ModelConfig(), TrainConfig())
 
 
 def test_a_shop_that_can_not_fit_is_refused_with_what_takes_the_most(monkeypatch):
@@ -29,7 +29,7 @@ def test_a_shop_that_can_not_fit_is_refused_with_what_takes_the_most(monkeypatch
     with pytest.raises(
         DataError, match=r"at least 1\.\d GB of memory \(0\.9 GB for items by items\).*1\.0 GB"
     ):
-        preflight.check_memory(shop(6_000, 20_000), 400, ModelConfig())
+        preflight.check_memory(shop(6_000, 20_000), 400, ModelConfig(), TrainConfig())
 
 
 def test_what_a_container_may_use_counts(monkeypatch, tmp_path):

@@ -17,7 +17,7 @@ from visrec_training.audiences import Audiences, fit_audiences
 from visrec_training.collaborative import Learned, learn_places, met_items
 from visrec_training.config import ModelConfig
 from visrec_training.content import Content
-from visrec_training.item_weights import fit_weights
+from visrec_training.item_weights import ItemWeights, fit_weights
 from visrec_training.neighbours import Entries, Neighbours, entries, strongest, table
 from visrec_training.people import People
 from visrec_training.split import Split
@@ -82,20 +82,22 @@ class ClosedForm:
 
 
 @torch.no_grad()
-def fit_closed_form(split: Split, content: Content, config: ModelConfig) -> ClosedForm:
+def fit_closed_form(split: Split, content: Content, config: ModelConfig, most_dense: int) -> ClosedForm:
     """Fit places and table.
 
     Args:
         split: somebody liked something in `train`; `valid` is what strengths are chosen by.
         content: of all N items.
         config: says how wide places are.
+        most_dense: beyond so many items, matrices of all by all are made of the most met ones alone.
     """
     count, device = len(content.meanings), content.meanings.device
     met = met_items(split.train, count).to(device)
     people = People.of(split.train, met, count)
-    weights = fit_weights(people, met, content, split.validation)
-    learned = learn_places(people, met, weights, content.words, config)
-    audiences = fit_audiences(people, met, content, weights)
+    landmarks = people.most_met(most_dense)
+    weights = fit_weights(people, met, content, split.validation, most_dense)
+    learned = learn_places(people, met, landmarks, weights, content.words, config)
+    audiences = fit_audiences(people.among(landmarks), met[landmarks], content, weights.among(landmarks))
     return _Assembly(learned, weights, audiences, people.told(), config).closed_form(count)
 
 
@@ -103,58 +105,69 @@ class _Assembly:
     """Takes weights apart into places and table, for known and for new items alike."""
 
     def __init__(
-        self, learned: Learned, weights: Tensor, audiences: Audiences, told: Tensor, config: ModelConfig
+        self, learned: Learned, weights: ItemWeights, audiences: Audiences, told: Tensor, config: ModelConfig
     ) -> None:
-        self.learned, self.audiences = learned, audiences
+        self.learned, self.weights, self.audiences = learned, weights, audiences
+        self.landmarks = learned.rows[learned.landmarks]
         width, half = config.regression_dim, config.collaborative_dim
         places = learned.places.float()
-        self.sources, targets = places[:, :width], places[:, half : half + width]
+        self.places = places[:, :width], places[:, half : half + width]
+        self.sources, targets = (each[learned.landmarks] for each in self.places)
         self.project = torch.linalg.pinv(self.sources)
-        unit = 1 / learned.unit if learned.unit else 0.0
-        self.rest = weights.float() * unit - self.sources @ targets.T
+        self.unit = 1 / learned.unit if learned.unit else 0.0
+        votes = self.unit * weights.among(learned.landmarks)
+        self.rest = votes - self.sources @ targets.T
         self.left_out, self.rest_left_out = audiences.left_out(), audiences.predict_others(self.rest)
-        known, timid = _spread(told, weights.float() * unit), _spread(told, self.left_out)
+        told = told[:, learned.landmarks]
+        known, timid = _spread(told, votes), _spread(told, self.left_out)
         self.scale = known / timid if timid else 0.0  # an audience is no regression weight
 
     def closed_form(self, count: int) -> ClosedForm:
-        met = self.learned.rows
-        is_new = torch.ones(count, dtype=torch.bool, device=met.device)
-        is_new[met] = False
+        rows = self.landmarks
+        is_new = torch.ones(count, dtype=torch.bool, device=rows.device)
+        is_new[self.learned.rows] = False
         new = is_new.nonzero().flatten()
         as_new = self.scale * self.left_out
-        left_out = Newcomers(met, self.sources, (self.project @ as_new).T)
-        is_probe = torch.from_numpy(np.random.default_rng(0).random(len(met)) < PROBE_SHARE).to(met.device)
-        known, probes = (~is_probe).nonzero().flatten(), is_probe.nonzero().flatten()
-        among_known = entries(self.rest[known][:, known], met[known], met[known])
+        left_out = Newcomers(rows, self.sources, (self.project @ as_new).T)
+        drawn = torch.from_numpy(np.random.default_rng(0).random(len(rows)) < PROBE_SHARE).to(rows.device)
+        known, probes = (~drawn).nonzero().flatten(), drawn.nonzero().flatten()
+        is_probe = torch.zeros_like(is_new).index_fill(0, rows[probes], True)
+        among_known = self._among_known((~is_probe[self.learned.rows]).nonzero().flatten())
 
         def on_trial(votes: Tensor) -> Neighbours:
-            return table([among_known, entries(votes[known][:, probes], met[known], met[probes])], count)
+            return table([among_known, entries(votes[known][:, probes], rows[known], rows[probes])], count)
 
         return ClosedForm(
             self.learned,
             *self._newcomers(new, count),
             left_out,
-            torch.zeros_like(is_new).index_fill(0, met[probes], True),
+            is_probe,
             Tables(on_trial(as_new - self.sources @ left_out.targets.T), on_trial(self.rest_left_out)),
         )
 
     def _newcomers(self, new: Tensor, count: int) -> tuple[Newcomers, Tables]:
         """Places of new items, and what they and known ones say for each other, a block at a time."""
-        met = self.learned.rows
+        rows = self.landmarks
         sources, targets = [self.sources[:0]], [self.sources[:0]]
-        said = [entries(self.rest, met, met)]
-        by_audience, by_content = _Loudest(met), _Loudest(met)
+        said = [self._among_known(torch.arange(len(self.learned.rows), device=rows.device))]
+        by_audience, by_content = _Loudest(rows), _Loudest(rows)
         for block in new.split(BLOCK):
             foretold, shares = self.audiences.predict(block)
             foretold *= self.scale
             sources.append(shares.T @ self.sources)
             targets.append((self.project @ foretold).T)
-            said.append(entries(shares.T @ self.rest, block, met))
+            said.append(entries(shares.T @ self.rest, block, rows))
             by_audience.hear(block, foretold - self.sources @ targets[-1].T)
             by_content.hear(block, self.rest @ shares)
         placed = Newcomers(new, torch.cat(sources), torch.cat(targets))
         tables = (table([*said, each.entries()], count) for each in (by_audience, by_content))
         return placed, Tables(*tables)
+
+    def _among_known(self, kept: Tensor) -> Entries:
+        """What some of the items that were met, int64 [k] of n, say for each other beyond their places."""
+        rows = self.learned.rows
+        speakers, spoken, votes = self.weights.rest(*self.places, self.unit, kept)
+        return rows[speakers], rows[spoken], votes
 
 
 class _Loudest:

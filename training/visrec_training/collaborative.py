@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,10 +23,11 @@ from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.content import products
 from visrec_training.interactions import Rows
 from visrec_training.item_tower import ItemTower, WordBag
+from visrec_training.item_weights import DenseWeights, ItemWeights
 from visrec_training.people import People
 
-MOST_ITEMS = 20_000  # the most met ones; more would need a matrix of over 3 GB
 OVERSAMPLING, ITERATIONS = 32, 6  # of the randomised SVD
+Svd: TypeAlias = tuple[Tensor, Tensor, Tensor]
 AUDIENCE_POWER = 0.4  # 0.5 is a cosine; less favours what many chose
 APPEAL_POWER = 0.5  # of the softmax of a new visitor, before training
 
@@ -40,6 +42,8 @@ class Learned:
     """Sparse float64 [n, V + 1], their words by TF-IDF."""
     places: Tensor
     """float64 [n, place_width]: source, target and appeal."""
+    landmarks: Tensor
+    """int64 [l], the most met of them, in their order: matrices of all by all are made of these alone."""
     spreads: tuple[float, float]
     """How far histories of them move logits in the two parts: the mean over people of the deviation over
     items. 0 of a part that tells no item from another."""
@@ -48,32 +52,34 @@ class Learned:
 
 
 def met_items(sequences: Sequence[Rows], count: int) -> Tensor:
-    """Rows of the items that people met, the most met ones where there are very many: int64 [n]."""
-    counts = np.bincount(np.concatenate(sequences), minlength=count)
-    most = min(MOST_ITEMS, np.count_nonzero(counts))
-    return torch.from_numpy(np.sort(np.argsort(-counts, kind="stable")[:most]))
+    """Rows of the items that people met, int64 [n]."""
+    return torch.from_numpy(np.flatnonzero(np.bincount(np.concatenate(sequences), minlength=count)))
 
 
-def learn_places(people: People, met: Tensor, weights: Tensor, words: Tensor, config: ModelConfig) -> Learned:
+def learn_places(
+    people: People, met: Tensor, landmarks: Tensor, weights: ItemWeights, words: Tensor, config: ModelConfig
+) -> Learned:
     """Place the items that people met.
 
     Args:
         people: who chose which of them; everyone of them was chosen.
         met: int64 [n], their rows in the catalogue.
-        weights: float64 [n, n], how much one says for another.
+        landmarks: int64 [l], of `Learned`.
+        weights: how much one says for another.
         words: sparse float64 [N, V + 1], TF-IDF.
         config: says how wide the two parts are.
     """
-    # where nobody chose two items, an audience is like none but itself
-    alike = taste(people) if (people.sizes > 1).any() else torch.zeros_like(weights)
     told = people.told().double()
-    ranks = ((weights, config.regression_dim), (alike, config.spectral_dim))
-    *factors, spreads, units = zip(*(_part(matrix, rank, told) for matrix, rank in ranks), strict=True)
+    apart = (
+        (take_apart(_matrix(weights), config.regression_dim), config.regression_dim),
+        (_tastes(people, config.spectral_dim, dense=len(landmarks) == len(met)), config.spectral_dim),
+    )
+    *factors, spreads, units = zip(*(_part(svd, rank, told) for svd, rank in apart), strict=True)
     sources, targets = (torch.cat(each, dim=1) for each in factors)
     log_counts = people.counts.log()
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
     places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
-    return Learned(met, words.index_select(0, met), places, spreads, units[0])
+    return Learned(met, words.index_select(0, met), places, landmarks, spreads, units[0])
 
 
 @torch.no_grad()
@@ -89,32 +95,47 @@ def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: Trai
     Returns:
         float [n, place_width]: where each of the met items would be placed if nobody had met it.
     """
-    looks = aspects[:, GIST].double()[learned.rows]
-    mean = looks.mean(0)
-    apart = (looks - mean).norm(dim=1).mean()
+    chosen = learned.landmarks
+    words, looks = learned.words.index_select(0, chosen), aspects[:, GIST].double()[learned.rows]
+    mean = looks[chosen].mean(0)
+    apart = (looks[chosen] - mean).norm(dim=1).mean()
     if apart > ROUNDING * looks.shape[1] ** 0.5:  # next to the length of a gist
         scale = config.picture_share / apart
     else:  # pictures all alike tell nothing
         scale = torch.zeros_like(apart)
     looks = (looks - mean) * scale
-    kernel = products(learned.words, learned.words) + looks @ looks.T
+    kernel = products(words, words) + looks[chosen] @ looks[chosen].T
     offset = learned.places.mean(0)
     kernel.diagonal().add_(config.content_ridge)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
     known = learned.places - offset
-    duals = inverse @ known
-    # what a regression says of unseen items (here of each item, left out in turn) is timid, and so puts new
-    # items behind all known ones
-    unseen = known - duals / inverse.diagonal().unsqueeze(1)
-    stretch = _stretch(known, unseen, tower.config, config.new_item_spread)
-    duals *= stretch
-    fitted = kernel @ duals - config.content_ridge * duals
-    by_looks = scale * (looks.T @ duals).T
-    tower.words.places.weight.copy_(learned.words.t() @ duals)
-    tower.picture.places.weight.copy_(by_looks)
-    tower.picture.places.bias.copy_(offset - by_looks @ mean)
-    tower.id_places.weight[learned.rows] = (known - fitted).float()
-    return (unseen * stretch + offset).float()
+    duals = inverse @ known[chosen]
+    # what a regression says of unseen items (here of each landmark, left out in turn) is timid, and so puts
+    # new items behind all known ones
+    unseen = known[chosen] - duals / inverse.diagonal().unsqueeze(1)
+    duals *= (stretch := _stretch(known[chosen], unseen, tower.config, config.new_item_spread))
+    by_words, by_looks = words.t() @ duals, looks[chosen].T @ duals
+    predicted = learned.words @ by_words + looks @ by_looks
+    tower.words.places.weight.copy_(by_words)
+    tower.picture.places.weight.copy_(scale * by_looks.T)
+    tower.picture.places.bias.copy_(offset - scale * by_looks.T @ mean)
+    tower.id_places.weight[learned.rows] = (known - predicted).float()
+    return (predicted.index_copy(0, chosen, unseen * stretch) + offset).float()
+
+
+def _matrix(weights: ItemWeights) -> Tensor:
+    return weights.votes if isinstance(weights, DenseWeights) else weights.coo()
+
+
+def _tastes(people: People, rank: int, *, dense: bool) -> Svd:
+    """The main directions of `taste`, which as a matrix of very many items would not fit."""
+    if not (people.sizes > 1).any():  # an audience is like none but itself
+        nothing = torch.zeros(people.chose.shape[1], rank, dtype=torch.float64, device=people.device)
+        return nothing, nothing[0], nothing
+    if dense:
+        return take_apart(taste(people), rank)
+    _, roots, directions = take_apart(people.shares(AUDIENCE_POWER), rank)  # taste is its square
+    return directions, roots.square(), directions
 
 
 def _stretch(known: Tensor, unseen: Tensor, model: ModelConfig, power: float) -> Tensor:
@@ -145,14 +166,19 @@ def taste(people: People) -> Tensor:
     return gram / audience / audience.unsqueeze(1)
 
 
-def factorise(similarity: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
+def take_apart(matrix: Tensor, rank: int) -> Svd:
+    """The main directions of a matrix [n, n], dense or sparse: left [n, k], values [k] and right [n, k]."""
+    width = min(len(matrix), rank + OVERSAMPLING)
+    return torch.svd_lowrank(matrix, q=width, niter=ITERATIONS)
+
+
+def factorise(svd: Svd, rank: int) -> tuple[Tensor, Tensor, float]:
     """`source` and `target`, [n, rank] each, of spread 1, whose products are nearest to a similarity's.
 
     And by how much those are smaller than it. All are 0 where it tells no item from another.
     """
-    width = min(len(similarity), rank + OVERSAMPLING)
-    left, values, right = torch.svd_lowrank(similarity, q=width, niter=ITERATIONS)
-    rounding = torch.finfo(values.dtype).eps * len(similarity) * values[0]
+    left, values, right = svd
+    rounding = torch.finfo(values.dtype).eps * len(left) * values[0]
     root = torch.where(values > rounding, values, 0)[:rank].sqrt()
     source, target = left[:, :rank] * root, right[:, :rank] * root
     missing = (0, max(0, rank - len(root)))
@@ -171,12 +197,12 @@ def _even(factor: Tensor) -> tuple[Tensor, float]:
     return torch.zeros_like(factor), 0.0
 
 
-def _part(similarity: Tensor, rank: int, told: Tensor) -> tuple[Tensor, Tensor, float, float]:
+def _part(svd: Svd, rank: int, told: Tensor) -> tuple[Tensor, Tensor, float, float]:
     """One part of the places: source, target, how far apart histories of what was told put items, and unit.
 
     All are 0 where histories put items no further apart than rounding does.
     """
-    source, target, unit = factorise(similarity, rank)
+    source, target, unit = factorise(svd, rank)
     logits = (told @ source) @ target.T
     spread = float(logits.std(1).mean()) if logits.shape[1] > 1 else 0.0
     if spread > ROUNDING * float(logits.abs().mean()):

@@ -151,6 +151,9 @@ class TrainConfig:
     new_item_spread: float = 0.25
     """How far the places predicted for new items are stretched: 0 not at all, which ranks nearly all of them
     behind known items; 1 as far apart as known items lie, which costs those some."""
+    dense_items: int = 6_000
+    """Up to so many items, how much each says for each other is a matrix of all by all; beyond, each item is
+    predicted from a few others, and what new items are compared with are the most met ones."""
     cold_share: float = 0.1
     """Share of items held out of training with all their interactions, to measure cold start."""
     attended: int = 256
@@ -167,7 +170,7 @@ class TrainConfig:
             ConfigError: names the field, its value and what is allowed.
         """
         _check(self, "seed", 0 <= self.seed < 2**32, f"a whole number from 0 to {2**32 - 1}")
-        for field in ("batch", "patience", "attended", "finetune_pictures"):
+        for field in ("batch", "patience", "attended", "finetune_pictures", "dense_items"):
             _check(self, field, getattr(self, field) >= 1, "a whole number of at least 1")
         for field in ("epochs", "finetune_blocks"):
             _check(self, field, getattr(self, field) >= 0, "a whole number of at least 0")

@@ -7,36 +7,112 @@ on validation.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from visrec_training.audiences import CHOICE_ITEMS, CHOICE_PEOPLE, ridge_inverse
 from visrec_training.content import Content
 from visrec_training.interactions import Rows
+from visrec_training.local_weights import fit_local_weights
 from visrec_training.metrics import ranking_metrics
+from visrec_training.neighbours import Entries, entries, strongest_entries
 from visrec_training.people import People
 from visrec_training.retrieval import rank_scores
 from visrec_training.split import Queries, Section
 
+BLOCK = 1 << 22  # entries at a time
 RIDGES, WORDS = (100.0, 10.0, 300.0, 1000.0), (1.0, 0.0, 10.0, 30.0)
 """In people; the first where nothing can be validated."""
 
 
-def fit_weights(people: People, met: Tensor, content: Content, validation: Section) -> Tensor:
-    """Fit the weights, float64 [n, n]; the diagonal is 0.
+@dataclass(frozen=True)
+class DenseWeights:
+    """Each of n items predicted from all others."""
+
+    votes: Tensor
+    """float64 [n, n]: row i is what i says; the diagonal is 0."""
+
+    def among(self, places: Tensor) -> Tensor:
+        """What some of the items, int64 [k], say for each other: float32 [k, k]."""
+        return self.votes[places][:, places].float()
+
+    def rest(self, sources: Tensor, targets: Tensor, unit: float, kept: Tensor) -> Entries:
+        """The strongest of what `unit` times the weights has beyond the products of sources and targets.
+
+        Args:
+            sources: float32 [n, rank].
+            targets: float32 [n, rank].
+            unit: of the products, in weights.
+            kept: int64 [k], the items that speak, and are spoken for; the entries count in all n.
+        """
+        votes = unit * self.among(kept) - sources[kept] @ targets[kept].T
+        return entries(votes, kept, kept)
+
+
+@dataclass(frozen=True)
+class SparseWeights:
+    """Each of n items predicted from a few others."""
+
+    votes: sparse.csr_array
+    """float32 [n, n]: row i is what i says; the diagonal is 0."""
+    device: torch.device
+
+    def among(self, places: Tensor) -> Tensor:
+        """As `DenseWeights.among`."""
+        rows = places.cpu().numpy()
+        return torch.from_numpy(self.votes[rows][:, rows].toarray()).to(self.device)
+
+    def rest(self, sources: Tensor, targets: Tensor, unit: float, kept: Tensor) -> Entries:
+        """As `DenseWeights.rest`; of what the weights have no entry for, nothing is said."""
+        is_kept = torch.zeros(len(sources), dtype=torch.bool, device=self.device)
+        is_kept[kept] = True
+        speakers, spoken, votes = self._entries()
+        chosen = is_kept[speakers] & is_kept[spoken]
+        speakers, spoken, votes = speakers[chosen], spoken[chosen], unit * votes[chosen]
+        for start in range(0, len(votes), BLOCK):
+            part = slice(start, start + BLOCK)
+            votes[part] -= (sources[speakers[part]] * targets[spoken[part]]).sum(1)
+        return strongest_entries(speakers, spoken, votes)
+
+    def coo(self) -> Tensor:
+        """The weights as a sparse tensor of torch, float64."""
+        speakers, spoken, votes = self._entries()
+        place = torch.stack([speakers, spoken])
+        return torch.sparse_coo_tensor(place, votes.double(), self.votes.shape, is_coalesced=True)
+
+    def _entries(self) -> Entries:
+        found = self.votes.tocoo()
+        rows = (torch.from_numpy(each.astype(np.int64)) for each in (found.row, found.col))
+        speakers, spoken = (each.to(self.device) for each in rows)
+        return speakers, spoken, torch.from_numpy(found.data).to(self.device)
+
+
+ItemWeights: TypeAlias = DenseWeights | SparseWeights
+
+
+def fit_weights(
+    people: People, met: Tensor, content: Content, validation: Section, most_dense: int
+) -> ItemWeights:
+    """Fit the weights.
 
     Args:
         people: who chose which of the items that were met.
         met: int64 [n], their rows in the catalogue, in its order.
         content: of all N items.
         validation: questions that `people` do not answer; may have none.
+        most_dense: beyond so many items each is predicted from a few others, by shared people alone.
     """
     words, ridge = _strengths(people, met, content, validation)
+    if len(met) > most_dense:
+        return SparseWeights(fit_local_weights(people, ridge), met.device)
     together = people.together()
-    return ease(together + words * content.shared_words(met, met) if words else together, ridge)
+    return DenseWeights(ease(together + words * content.shared_words(met, met) if words else together, ridge))
 
 
 def ease(gram: Tensor, ridge: float) -> Tensor:

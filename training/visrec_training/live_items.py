@@ -69,7 +69,7 @@ class LiveItems:
             words = word_features(model.item_tower.words, self._tokens)
             categories = prepared.dataset.catalogue.categories
             content = Content.of(words, self._meanings, aspects[:, GIST], categories)
-            self.closed_form = fit_closed_form(split, content, model.config)
+            self.closed_form = fit_closed_form(split, content, model.config, config.dense_items)
             model.query_tower.balance.expect(*self.closed_form.learned.spreads)
         fitted = self.closed_form
         self._is_probe = fitted.is_probe if fitted else torch.zeros_like(self.has_id)

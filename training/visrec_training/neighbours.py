@@ -57,6 +57,16 @@ def entries(votes: Tensor, speakers: Tensor, spoken: Tensor) -> Entries:
     return by[said != 0], of[said != 0], said[said != 0]
 
 
+def strongest_entries(speakers: Tensor, spoken: Tensor, votes: Tensor) -> Entries:
+    """The `NEIGHBOURS` strongest entries of each who speaks, of any number of entries."""
+    order = votes.abs().argsort(descending=True, stable=True)
+    order = order[speakers[order].argsort(stable=True)]
+    sizes = speakers.bincount()
+    rank = torch.arange(len(order), device=order.device) - (sizes.cumsum(0) - sizes)[speakers[order]]
+    kept = order[(rank < NEIGHBOURS) & (votes[order] != 0)]
+    return speakers[kept], spoken[kept], votes[kept]
+
+
 def table(parts: Iterable[Entries], count: int) -> Neighbours:
     """Lay out entries by who speaks; m is what the most talkative of `count` items needs."""
     speakers, spoken, votes = map(torch.cat, zip(*parts, strict=True))

@@ -69,6 +69,19 @@ class People:
         weights = sparse.diags_array(self.sizes.clip(min=1) ** -share)
         return torch.from_numpy((self.chose.T @ weights @ self.chose).toarray()).to(self.device)
 
+    def shares(self, power: float) -> Tensor:
+        """Who chose what, over the root of how much they chose and a power of who did: sparse [people, n].
+
+        Args:
+            power: of what all people's shares, squared, of an item sum up to.
+        """
+        shares = sparse.diags_array(self.sizes.clip(min=1) ** -0.5) @ self.chose
+        audiences = shares.multiply(shares).sum(axis=0)
+        shares = (shares @ sparse.diags_array(audiences**-power)).tocoo()
+        place = torch.from_numpy(np.stack([shares.row, shares.col]).astype(np.int64))
+        values = torch.from_numpy(shares.data)
+        return torch.sparse_coo_tensor(place, values, shares.shape).coalesce().to(self.device)
+
     def told(self) -> Tensor:
         """What the first people tell of themselves, as a query tower reads it: float32 [at most TOLD, n]."""
         count = max(1, min(TOLD, TOLD_NUMBERS // self.chose.shape[1]))

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from visrec_training.collaborative import MOST_ITEMS
-from visrec_training.config import REGIONS, ModelConfig
+from visrec_training.config import REGIONS, ModelConfig, TrainConfig
 from visrec_training.data import Dataset
 from visrec_training.errors import DataError
 from visrec_training.files import make_folder
@@ -36,7 +35,7 @@ def check_folders(*folders: Path) -> None:
             raise DataError(f"can't write to {folder}: {error.strerror}: give another folder") from error
 
 
-def check_memory(dataset: Dataset, encoder_dim: int, config: ModelConfig) -> None:
+def check_memory(dataset: Dataset, encoder_dim: int, config: ModelConfig, train: TrainConfig) -> None:
     """Compare what training is sure to allocate with what this machine, or its container, has.
 
     Raises:
@@ -48,7 +47,7 @@ def check_memory(dataset: Dataset, encoder_dim: int, config: ModelConfig) -> Non
         "what is learned of each item": OPTIMIZER_COPIES * 4 * items * config.dim,
     }
     if dataset.interactions is not None:
-        met = min(MOST_ITEMS, items)
+        met = min(train.dense_items, items)
         needs["items by items"] = 3 * 8 * met * met
     needed, there = sum(needs.values()), available_memory()
     if needed > there:

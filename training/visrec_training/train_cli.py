@@ -196,7 +196,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.resume:
         last.unlink(missing_ok=True)  # of an earlier run, which this one replaces
     encoder = Encoder(model_config.backbone, model_config.levels, weights=args.weights)
-    check_memory(dataset, encoder.dim, model_config)
+    check_memory(dataset, encoder.dim, model_config, config)
     prepared = prepare(dataset, encoder, model_config, config, cache, device)
     trainer = Trainer(prepared, encoder, model_config, config, args.out, device)
     print("\n".join([*trainer.summary.lines(), f"training on {device.type}"]))
