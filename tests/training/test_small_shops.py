@@ -7,6 +7,7 @@ import torch
 from tiny_shops import SHOPS, each, everybody, write_shop
 
 from visrec_training.checkpoint import Checkpoint
+from visrec_training.objective import Objective
 from visrec_training.retrieval import Typed
 from visrec_training.train import Trainer
 
@@ -164,8 +165,8 @@ def test_people_who_did_two_or_three_things_are_learned_from_with_nothing_to_val
 
 
 def test_training_that_has_run_wild_ends_with_a_reason(train, tmp_path, monkeypatch, capsys):
-    whole = Trainer._loss
-    monkeypatch.setattr(Trainer, "_loss", lambda trainer, batch: whole(trainer, batch) * torch.nan)
+    whole = Objective.loss
+    monkeypatch.setattr(Objective, "loss", lambda objective, batch: whole(objective, batch) * torch.nan)
     assert train(write_shop(tmp_path / "shop", 6, each(7, 4))) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("visrec: error: the training loss is nan in epoch 1")

@@ -110,10 +110,10 @@ class Examples(ABC):
     def __len__(self) -> int:
         """How many examples there are."""
 
-    def batches(self, config: TrainConfig, epoch: int) -> Iterator[Batch]:
-        """All examples once, in an order and with modalities that seed and epoch decide."""
+    def batches(self, config: TrainConfig, epoch: int, most: int) -> Iterator[Batch]:
+        """Examples, each once at most, in an order and with modalities that seed and epoch decide."""
         rng = np.random.default_rng([config.seed, epoch])
-        order = rng.permutation(len(self))
+        order = rng.permutation(len(self))[:most]
         for start in range(0, len(order), config.batch):
             yield self._batch(order[start : start + config.batch], config, rng)
 

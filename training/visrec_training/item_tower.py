@@ -170,8 +170,15 @@ class ItemTower(nn.Module):
 
     def content(self, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
         """The trained part: vectors of length 1, [N, dim]. Arguments as for `forward`."""
+        return self._taught(aspects, tokens, self.id.weight, has_id)
+
+    def content_of(self, rows: Tensor, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
+        """The trained part of some items, int64 [k]. Other arguments as for `forward`, of these alone."""
+        return self._taught(aspects, tokens, self.id(rows), has_id)
+
+    def _taught(self, aspects: Tensor, tokens: Tensor, ids: Tensor, has_id: Tensor) -> Tensor:
         content = self._by_content(aspects, tokens)
-        taught = self.id.weight * has_id.unsqueeze(-1)
+        taught = ids * has_id.unsqueeze(-1)
         gate = torch.sigmoid(self.gate(torch.cat([content, taught], dim=-1)))
         return F.normalize(content + 2 * gate * taught, dim=-1)
 

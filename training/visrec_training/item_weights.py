@@ -84,7 +84,9 @@ class SparseWeights:
         """The weights as a sparse tensor of torch, float64."""
         speakers, spoken, votes = self._entries()
         place = torch.stack([speakers, spoken])
-        return torch.sparse_coo_tensor(place, votes.double(), self.votes.shape, is_coalesced=True)
+        return torch.sparse_coo_tensor(
+            place, votes.double(), self.votes.shape, is_coalesced=True, check_invariants=True
+        )
 
     def _entries(self) -> Entries:
         found = self.votes.tocoo()

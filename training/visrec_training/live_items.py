@@ -114,6 +114,26 @@ class LiveItems:
         content = self._model.item_tower.content(aspects, self._tokens, has_id)
         return Items.join(content, self._places(has_id, scale=0.0))
 
+    def made_of(self, rows: Tensor, has_id: Tensor) -> Items:
+        """As `made`, some items alone, int64 [k], with what was seen in their pictures last.
+
+        Args:
+            rows: of the catalogue.
+            has_id: bool [k].
+        """
+        tower = self._model.item_tower
+        content = tower.content_of(rows, self.aspects[rows], self._tokens[rows], has_id)
+        places = self._known_places[rows]
+        if self.closed_form:
+            places = torch.where(has_id.unsqueeze(1), places, self._new_places[rows])
+        return Items.join(content, tower.as_met(places, has_id))
+
+    def attend_to(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Aspects [k, M, d] and maps [k, M, 49] of some pictures, int64 [k], looked at anew."""
+        aspects, maps = self._model.attention.attend(self._fresh(rows))
+        self.aspects[rows], self.maps[rows] = aspects.detach().float(), maps.detach().float()
+        return aspects, maps
+
     def attend(self) -> tuple[Tensor, Tensor]:
         """Aspects and maps of the catalogue; some pictures, drawn at random, are looked at anew.
 

@@ -80,7 +80,8 @@ class People:
         shares = (shares @ sparse.diags_array(audiences**-power)).tocoo()
         place = torch.from_numpy(np.stack([shares.row, shares.col]).astype(np.int64))
         values = torch.from_numpy(shares.data)
-        return torch.sparse_coo_tensor(place, values, shares.shape).coalesce().to(self.device)
+        size = tuple(shares.shape)
+        return torch.sparse_coo_tensor(place, values, size, check_invariants=True).coalesce().to(self.device)
 
     def told(self) -> Tensor:
         """What the first people tell of themselves, as a query tower reads it: float32 [at most TOLD, n]."""

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from visrec_training.baselines import popularity_of
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError, DataError
 from visrec_training.examples import (
     AnyItem,
-    Batch,
     QueryWords,
     follows,
     history_length,
@@ -32,14 +31,17 @@ from visrec_training.item_texts import background, read_item_texts
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
+from visrec_training.objective import Objective
 from visrec_training.optimizer import make_optimizer
 from visrec_training.prepare import Prepared, summarize, warn
-from visrec_training.query_tower import History
 from visrec_training.text.encoders import text_encoder
 from visrec_training.text_space import TextSpace
 from visrec_training.tuning import Tuning
 from visrec_training.validation import Validation
 from visrec_training.vocabulary import NO_WORDS, Vocabulary, cut_texts
+
+SAMPLED_EXAMPLES = 100_000
+"""Of an epoch where the softmax is sampled: validation is asked before all of very many were seen."""
 
 
 @dataclass
@@ -101,11 +103,17 @@ class Trainer:
         self.model.text_space.axes.copy_(space.axes)
         self.live = LiveItems(self.model, prepared, texts, self.vocabulary, config)
         self.summary = summarize(prepared, cut_texts(self.live.texts_cut, model_config.item_words))
+        chosen = popularity_of(split)
         # items without interactions are masked from the softmax, unless content is all that is learned from
-        warm = torch.from_numpy(~split.is_cold).to(device)
-        self.negatives = self.live.has_id if follows(split.train) else warm
+        masked = ~split.candidates if follows(split.train) else split.is_cold
+        answers = torch.from_numpy(np.where(masked, -1.0, chosen)).float().to(device)
+        told = isinstance(self.examples, AnyItem)
+        self.objective = Objective(self.model, self.live, config, answers, masks_told=told)
         self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
-        steps = config.epochs * math.ceil(len(self.examples) / config.batch)
+        self.epoch_examples = len(self.examples)
+        if self.objective.is_sampled:
+            self.epoch_examples = min(self.epoch_examples, SAMPLED_EXAMPLES)
+        steps = config.epochs * math.ceil(self.epoch_examples / config.batch)
         self.optimizer, self.schedule = make_optimizer(self.model, self.finetuned, config, steps)
         self.validation = Validation(split, catalogue, config.seed + 1)
         self.tuning = Tuning(self.model, self.live, self.validation, split)
@@ -208,15 +216,15 @@ class Trainer:
         torch.manual_seed(self.config.seed * 10_007 + epoch)
         self.model.train()
         losses = []
-        steps = math.ceil(len(self.examples) / self.config.batch)
+        steps = math.ceil(self.epoch_examples / self.config.batch)
         with tqdm(
-            self.examples.batches(self.config, epoch),
+            self.examples.batches(self.config, epoch, self.epoch_examples),
             total=steps,
             desc=f"epoch {epoch + 1}/{self.config.epochs}",
             unit="step",
         ) as progress:
             for batch in progress:
-                loss = self._loss(batch.to(self.device))
+                loss = self.objective.loss(batch.to(self.device))
                 self.optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -233,36 +241,6 @@ class Trainer:
                 " --learning-rate"
             )
         return mean
-
-    def _loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of softmax(query · items / τ) over all items that training may see.
-
-        Without the table of neighbours: it was fitted to these very examples, so it would leave nothing to
-        learn from them. How much it counts is chosen on validation, after each epoch.
-        """
-        model = self.model
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            aspects, maps = self.live.attend()
-            kept = torch.rand(len(self.live.has_id), device=self.device) >= self.config.id_dropout
-            items = self.live.made(aspects, self.live.has_id & kept)
-            has_picture = (batch.pictures >= 0).view(-1, 1, 1)
-            pictures = batch.pictures.clamp_min(0)
-            query, _, _ = model.query_tower(
-                aspects[pictures] * has_picture,
-                maps[pictures] * has_picture,
-                History.look_up(items.vectors, items.sources, batch.history, model.config),
-                batch.tokens,
-            )
-        # outside autocast: half precision can't tell the best items apart
-        logits = query.float() @ items.vectors.float().T
-        logits = logits.masked_fill(~self.negatives, -1e9)
-        if isinstance(self.examples, AnyItem):  # what is told already is no wrong answer
-            told = torch.cat([batch.history, batch.pictures.unsqueeze(1)], dim=1)
-            known = torch.zeros_like(logits).scatter_add(1, told.clamp_min(0), (told >= 0).float())
-            logits = logits.masked_fill(known > 0, -1e9)
-        is_target = batch.targets >= 0
-        likely = F.log_softmax(logits, dim=1).gather(1, batch.targets.clamp_min(0))
-        return -((likely * is_target).sum(1) / is_target.sum(1)).mean()
 
     def _checkpoint(self, *, figures_only: bool) -> Checkpoint:
         self.progress.new_scale = self.live.new_scale
