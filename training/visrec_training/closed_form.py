@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visrec_training.audiences import Audiences, fit_audiences
+from visrec_training.audiences import CHOICE_ITEMS, Audiences, fit_audiences
 from visrec_training.collaborative import Learned, learn_places, met_items
 from visrec_training.config import ModelConfig
 from visrec_training.content import Content
@@ -94,7 +94,7 @@ def fit_closed_form(split: Split, content: Content, config: ModelConfig, most_de
     count, device = len(content.meanings), content.meanings.device
     met = met_items(split.train, count).to(device)
     people = People.of(split.train, met, count)
-    landmarks = people.most_met(most_dense)
+    landmarks = people.most_met(most_dense if len(met) <= most_dense else min(most_dense, CHOICE_ITEMS))
     weights = fit_weights(people, met, content, split.validation, most_dense)
     learned = learn_places(people, met, landmarks, weights, content.words, config)
     audiences = fit_audiences(people.among(landmarks), met[landmarks], content, weights.among(landmarks))

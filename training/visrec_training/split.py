@@ -79,6 +79,14 @@ class Section:
         """The first `count` of its queries."""
         return self.part(slice(count))
 
+    def sample(self, most: int) -> Section:
+        """The section, or so many of its queries, always the same ones."""
+        count = len(self.queries)
+        if count <= most:
+            return self
+        drawn = np.random.default_rng(0).choice(count, most, replace=False)
+        return Section(self.queries.part(np.sort(drawn)), self.ranked)
+
     def part(self, chosen: slice) -> Section:
         """Some of its queries."""
         return Section(self.queries.part(np.arange(len(self.queries))[chosen]), self.ranked)
@@ -123,6 +131,11 @@ class Split:
         """
         asked = (self._mixed_with(is_new),) if self.is_fixed else self._apart_with(is_new)
         return tuple(Section(queries, self._rankable()) for queries in asked if len(queries))
+
+    def without(self, items: Flags) -> Split:
+        """The same split, of whose training part some items, bool [N], were never met."""
+        train = [liked[~items[liked]] for liked in self.train]
+        return dataclasses.replace(self, train=train, candidates=self.candidates & ~items)
 
     def _mixed_with(self, is_new: Flags) -> Queries:
         """Everybody who liked a new item in training, or who validates, by the rest of what they liked."""

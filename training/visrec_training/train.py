@@ -95,18 +95,20 @@ class Trainer:
         space.fit_meaning(torch.from_numpy(background(model_config.text_encoder)))
         texts = read_item_texts(catalogue, model_config.text_encoder, space)
         self.vocabulary = Vocabulary.learn([texts.tokens[row] for row in split.warm_items])
-        query_words = QueryWords(catalogue, self.vocabulary, model_config)
-        self.examples = make_examples(split, catalogue, query_words, model_config.history, config)
         self.fingerprint = fingerprint(prepared.dataset, prepared.regions, split)
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
         self.model.text_space.mean.copy_(space.mean)
         self.model.text_space.axes.copy_(space.axes)
         self.live = LiveItems(self.model, prepared, texts, self.vocabulary, config)
         self.summary = summarize(prepared, cut_texts(self.live.texts_cut, model_config.item_words))
-        chosen = popularity_of(split)
+        self.validation = Validation(split, catalogue, config.seed + 1)
+        self.tuning = Tuning(self.model, self.live, self.validation, split)
+        taught = split.without(self.tuning.taken_for_new)
+        query_words = QueryWords(catalogue, self.vocabulary, model_config)
+        self.examples = make_examples(taught, catalogue, query_words, model_config.history, config)
         # items without interactions are masked from the softmax, unless content is all that is learned from
-        masked = ~split.candidates if follows(split.train) else split.is_cold
-        answers = torch.from_numpy(np.where(masked, -1.0, chosen)).float().to(device)
+        masked = ~taught.candidates if follows(taught.train) else taught.is_cold
+        answers = torch.from_numpy(np.where(masked, -1.0, popularity_of(taught))).float().to(device)
         told = isinstance(self.examples, AnyItem)
         self.objective = Objective(self.model, self.live, config, answers, masks_told=told)
         self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
@@ -115,8 +117,6 @@ class Trainer:
             self.epoch_examples = min(self.epoch_examples, SAMPLED_EXAMPLES)
         steps = config.epochs * math.ceil(self.epoch_examples / config.batch)
         self.optimizer, self.schedule = make_optimizer(self.model, self.finetuned, config, steps)
-        self.validation = Validation(split, catalogue, config.seed + 1)
-        self.tuning = Tuning(self.model, self.live, self.validation, split)
         self.progress = Progress()
 
     def resume(self, path: Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from visrec_training.balance import FITTED, NEIGHBOURS, REGRESSION, SPECTRAL, choose
 from visrec_training.closed_form import PROBE_SHARE
+from visrec_training.examples import follows
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
@@ -16,6 +17,7 @@ from visrec_training.model import Model
 from visrec_training.split import Section, Split
 from visrec_training.validation import Judged, Validation, judge
 
+SCORED = 8_000  # questions that an epoch is judged by, at most
 ASKED = 500  # questions that a choice is made by
 AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
@@ -30,10 +32,15 @@ class Tuning:
         """Take what is tuned, and what it is judged by."""
         self._model, self._live, self._validation = model, live, validation
         self._has_order = split.has_order
-        self._known = validation.section
+        self._known = validation.section.sample(SCORED)
         self._with_new: tuple[Section, ...] = ()
+        self.taken_for_new = np.zeros_like(split.is_cold)
+        """bool [N]: items that were met, but are not to be learned from by gradient."""
         if live.closed_form and validation.asks_people:
-            self._with_new = split.validation_with_new(live.closed_form.is_probe.cpu().numpy())
+            is_probe = live.closed_form.is_probe.cpu().numpy()
+            if follows(split.without(is_probe).train):
+                self.taken_for_new = is_probe
+                self._with_new = tuple(each.sample(SCORED) for each in split.validation_with_new(is_probe))
 
     def before_training(self) -> None:
         """Weigh all that is fitted in closed form; without people to ask, leave it as it is."""
@@ -47,15 +54,16 @@ class Tuning:
         tower.balance.temper(lambda: self._judged(self._known.first(ASKED)).excess)
 
     def after_epoch(self) -> None:
-        """Weigh what is fitted in closed form by known items; training saw those that are taken for new.
+        """Weigh what is fitted in closed form.
 
         Training sees no table, and places that were fitted to the very examples that it learns from.
         """
         if self._with_new:
-            self._model.query_tower.balance.weigh(AFTER_EPOCH, self._quality_of_known)
+            self._model.query_tower.balance.weigh(AFTER_EPOCH, self._quality)
+            self._scale_new_items()
 
     def score(self) -> dict[str, float]:
-        """Validation's figures, on all its questions; none where there are no questions."""
+        """Validation's figures; none where there are no questions."""
         if self._validation.lacking:
             return {}
         figures = {"ndcg@10": self._judged(self._known).ndcg}
@@ -65,14 +73,10 @@ class Tuning:
 
     def _quality(self) -> float:
         """How good rankings of known items are, and with new ones among them, by long and short histories."""
-        with_new = [section.first(ASKED) for section in self._with_new]
-        return (
-            self._quality_of_known() + self._on_trial(with_new) + self._on_trial(map(self._short, with_new))
-        )
-
-    def _quality_of_known(self) -> float:
         known = self._known.first(ASKED)
-        return self._judged(known).ndcg + self._judged(self._short(known)).ndcg
+        with_new = [section.first(ASKED) for section in self._with_new]
+        long = self._judged(known).ndcg + self._on_trial(with_new)
+        return long + self._judged(self._short(known)).ndcg + self._on_trial(map(self._short, with_new))
 
     def _short(self, section: Section) -> Section:
         rng = None if self._has_order else np.random.default_rng(0)
