@@ -133,9 +133,9 @@ def test_items_held_out_are_not_learned_from_where_content_is_all_there_is(train
         patch.setattr(Trainer, "run", look)
         assert train(shop) == 0
     (trainer,) = seen
-    assert trainer.negatives.tolist() == [False, False, True, True]
+    assert trainer.objective.negatives.tolist() == [False, False, True, True]
     assert not trainer.live.has_id.any()
-    (batch,) = trainer.examples.batches(trainer.config, 0)
+    (batch,) = trainer.examples.batches(trainer.config, 0, 100)
     assert set(batch.targets.unique().tolist()) == {2, 3}
 
 

@@ -59,8 +59,9 @@ class Objective:
         """
         self._model, self._live, self._config = model, live, config
         self._masks_told, self._drawn = masks_told, drawn
-        self._negatives = chosen >= 0
-        self._rows = self._negatives.nonzero().flatten()
+        self.negatives = chosen >= 0
+        """bool [N]: items that are not masked from the softmax."""
+        self._rows = self.negatives.nonzero().flatten()
         self.is_sampled = len(self._rows) > config.dense_items
         share = chosen.clamp_min(0) / chosen.clamp_min(0).sum().clamp_min(1)
         left_out = config.batch * torch.log1p(-share.double()) + drawn * math.log1p(
@@ -98,7 +99,7 @@ class Objective:
         # outside autocast: half precision can't tell the best items apart
         logits = query.float() @ items.vectors.float().T
         every = torch.arange(logits.shape[1], device=logits.device)
-        return Scored(logits.masked_fill(~self._negatives, -1e9), every, torch.zeros_like(logits[0]))
+        return Scored(logits.masked_fill(~self.negatives, -1e9), every, torch.zeros_like(logits[0]))
 
     def _sampled(self, batch: Batch) -> Scored:
         """Logits of the right answers and of items drawn at random; what histories hold is not made anew."""
