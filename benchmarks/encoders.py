@@ -29,6 +29,7 @@ from benchmarks.quality_figures import commit, fill_in, machine
 
 from visrec_client.errors import VisrecError
 from visrec_export.graphs import write_encoder
+from visrec_training.bootstrap import interval, resampled_means
 from visrec_training.centroids import Centroid, pooled_pictures
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.data import Dataset
@@ -43,7 +44,7 @@ from visrec_training.train_cli import cache_folder
 CLIP, SIGLIP, DINO = "vit_base_patch32_clip_224", "vit_base_patch16_siglip_224", "vit_small_patch14_dinov2"
 BACKBONES = (LITE0, LITE2, f"{LITE0}@{RANDOM}", *(f"{name}@{RANDOM}" for name in (DINO, CLIP, SIGLIP)))
 METRIC = "ndcg@10"
-RUNS, RESAMPLES = 30, 1000
+RUNS = 30
 Values = npt.NDArray[np.float64]
 Figures = dict[str, dict[str, Any]]
 """Backbone → its costs, and `quality`: data set → `mean`, `low`, `high` and the number of `queries`."""
@@ -104,10 +105,8 @@ def _quality(name: str, data: Dataset, encoder: Encoder, cache: Path) -> dict[st
     """The mean over people or pictures, and what holds it in 95% of bootstrap samples (Efron, 1979)."""
     whole = prepare(data, encoder, ModelConfig(), TrainConfig(), cache, torch.device("cpu"))
     values = _own_category(name, whole) if whole.dataset.interactions is None else _new_items(name, whole)
-    rng = np.random.default_rng(0)
-    drawn = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"mean": float(values.mean()), "low": float(low), "high": float(high), "queries": len(values)}
+    low, high = interval(resampled_means(values, np.arange(len(values)))).tolist()
+    return {"mean": float(values.mean()), "low": low, "high": high, "queries": len(values)}
 
 
 def _new_items(name: str, whole: Prepared) -> Values:

@@ -18,19 +18,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet
 from benchmarks.quality_figures import commit, fill_in, machine
 
 from visrec_client import Recommender, Request
 from visrec_client.errors import VisrecError
+from visrec_training.bootstrap import interval, resampled_means
 from visrec_training.data import Catalogue, read_dataset
 from visrec_training.files import write_text
 from visrec_training.item_texts import load_text_graph
 from visrec_training.text.encoders import USE_MULTILINGUAL
 
 TOP = 10
-RESAMPLES = 1000
 _SHOWN = ("first", "recall@10", "any right in 10")
 Found = list[list[str]]
 """For each text the ids of the best ten items."""
@@ -112,13 +111,10 @@ def _figures(name: str, found: Found, right: Sequence[Sequence[str]]) -> dict[st
         f"{name}: first": float(first.mean()),
         f"{name}: recall@10": float(recall.mean()),
         f"{name}: any right in 10": float((recall > 0).mean()),
-        f"{name}: 95% interval of recall@10": _interval(recall),
+        f"{name}: 95% interval of recall@10": interval(
+            resampled_means(recall, np.arange(len(recall)))
+        ).tolist(),
     }
-
-
-def _interval(values: npt.NDArray[np.float64]) -> list[float]:
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    return np.percentile(values[drawn].mean(axis=1), [2.5, 97.5]).tolist()
 
 
 def _table(figures: dict[str, dict[str, object]]) -> str:

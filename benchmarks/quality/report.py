@@ -97,7 +97,7 @@ def tables(models: Set) -> dict[str, Table]:
 
 def _compared(rows: dict[str, dict[str, Any]]) -> Table:
     head = ["row", "best baseline", f"ratio of {COMPARED_BY}", "p"]
-    least = 1 / RESAMPLES
+    least = 2 / (1 + RESAMPLES)
     return [
         head,
         *(
@@ -105,7 +105,7 @@ def _compared(rows: dict[str, dict[str, Any]]) -> Table:
                 ROW_NAMES[row].removesuffix(", ") or "items that training saw",
                 each["model"],
                 f"{each['ratio']:.2f}",
-                f"{each['p']:.3f}" if each["p"] >= least else f"< {least:.3f}",
+                f"{each['p']:.3f}" if each["p"] > least else f"< {least:.3f}",
             ]
             for row, each in rows.items()
         ),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from benchmarks.quality.measure import METRICS, Measured
 
-from visrec_training.bootstrap import interval, resampled_means
+from visrec_training.bootstrap import interval, p_value, resampled_means
 from visrec_training.metrics import Values
 
 COMPARED_BY = "ndcg@10"
@@ -35,9 +35,9 @@ def against_best(ours: list[Measured], others: dict[str, list[Measured]]) -> dic
     """A model next to the best of several others, by NDCG@10; of each, what was trained with several seeds.
 
     Returns:
-        Row → `model`, the one of the others whose mean is highest there; `ratio`, our mean by its; and `p`,
-        the share of bootstrap samples over users, paired, in which ours is not the higher one (Sakai, SIGIR
-        2006). Rows where no other is ever right are left out.
+        Row → `model`, the one of the others whose mean is highest there; `ratio`, our mean by its; and `p`
+        of their difference, two-sided, by a paired bootstrap over users (Sakai, SIGIR 2006). Rows where no
+        other is ever right are left out.
     """
     compared = {}
     for row in ours[0].accuracy:
@@ -53,14 +53,14 @@ def against_best(ours: list[Measured], others: dict[str, list[Measured]]) -> dic
             compared[row] = {
                 "model": best,
                 "ratio": float(reached.mean() / known[best].mean()),
-                "p": float((resampled_means(gained, np.arange(len(gained))) <= 0).mean()),
+                "p": float(p_value(resampled_means(gained, np.arange(len(gained))))),
             }
     return compared
 
 
 def _figure(seeds: list[Measured], row: str, metric: str) -> dict[str, Any]:
     values = _over_seeds(seeds, row, metric)
-    low, high = interval(values, np.arange(len(values)))
+    low, high = interval(resampled_means(values, np.arange(len(values)))).tolist()
     return {
         "mean": float(values.mean()),
         "seeds": [float(each.accuracy[row][metric].mean()) for each in seeds],

@@ -6,6 +6,7 @@ from benchmarks.quality.measure import METRICS, Measured
 from benchmarks.quality.summary import against_best, summarise
 
 RNG = np.random.default_rng(0)
+SURE = pytest.approx(2 / 1001)  # no sample says otherwise
 PEOPLE = RNG.random(200)  # how easily each is answered
 
 
@@ -30,18 +31,16 @@ def test_the_best_of_each_row_is_compared_with():
         "knows no new items": [measured(warm=PEOPLE / 3)],
     }
     said = against_best([measured(warm=PEOPLE / 2, cold=PEOPLE)], others)
-    assert said["warm"] == {"model": "one", "ratio": pytest.approx(0.5), "p": 1}
-    assert said["cold"] == {"model": "other", "ratio": pytest.approx(2), "p": 0}
+    assert said["warm"] == {"model": "one", "ratio": pytest.approx(0.5), "p": SURE}
+    assert said["cold"] == {"model": "other", "ratio": pytest.approx(2), "p": SURE}
 
 
 def test_people_are_paired():
     """A gain is small next to how people differ, and yet sure, if everybody has it; equals gain nothing."""
     others = {"other": [measured(warm=PEOPLE)]}
-    assert against_best([measured(warm=PEOPLE + 0.001)], others)["warm"]["p"] == 0
+    assert against_best([measured(warm=PEOPLE + 0.001)], others)["warm"]["p"] == SURE
     assert against_best([measured(warm=PEOPLE)], others)["warm"]["p"] == 1
-    assert against_best([measured(warm=RNG.permutation(PEOPLE))], others)["warm"]["p"] == pytest.approx(
-        0.5, abs=0.1
-    )
+    assert against_best([measured(warm=RNG.permutation(PEOPLE))], others)["warm"]["p"] > 0.05
 
 
 def test_seeds_count_by_their_mean():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from visrec_training.bootstrap import interval
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.knock_outs import KNOCK_OUTS
 from visrec_training.metrics import query_metrics
@@ -94,15 +93,6 @@ def test_each_row_is_measured_on_the_same_questions(prepared, closed_form):
 def test_a_sentence_says_what_they_are_worth(row, said):
     columns = dict(zip(("ndcg@10", "lost", "low", "high"), row, strict=True))
     assert sentences({"new items, history: no pictures": columns}) == [said]
-
-
-def test_people_are_drawn_with_all_that_they_asked():
-    values = np.repeat([0.0, 1.0], 50)
-    mean = values.mean()
-    low, high = interval(values, np.arange(100))
-    assert 0.3 < low < mean < high < 0.7
-    assert interval(values, np.repeat([0, 1], 50)) == (0, 1), "two people who each asked the same 50 times"
-    assert interval(np.ones(9), np.arange(9)) == (1, 1)
 
 
 def test_where_people_look_at_pictures_both_kinds_of_questions_are_asked(

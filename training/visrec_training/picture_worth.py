@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from visrec_training.bootstrap import interval
+from visrec_training.bootstrap import interval, resampled_means
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.encoder import Encoder
 from visrec_training.knock_outs import KNOCK_OUTS, NO_PICTURES, SHUFFLED_PICTURES
@@ -144,5 +144,5 @@ def _ndcg(model: Served, asked: Asked) -> Values:
 
 def _row(with_pictures: Values, reached: Values, section: Section) -> dict[str, float]:
     lost = with_pictures - reached
-    low, high = interval(lost, section.queries.users)
+    low, high = interval(resampled_means(lost, section.queries.users)).tolist()
     return {"ndcg@10": float(reached.mean()), "lost": float(lost.mean()), "low": low, "high": high}
