@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.evaluate import EVALUATION, HISTORY, WORTH
+from visrec_training.evaluate import EVALUATION, WORTH
+from visrec_training.intervals import HISTORY
 from visrec_training.picture_worth import ITEMS
 from visrec_training.prepare import warn
 

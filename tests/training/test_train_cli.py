@@ -1,8 +1,10 @@
 """`visrec train` and `visrec evaluate`: the same seed gives the same weights, stopped or not."""
 
+import itertools
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -174,10 +176,19 @@ def test_evaluation_tells_each_modality_next_to_popularity_and_chance(
     report = json.loads((tmp_path / "evaluation.json").read_text())
     assert {"history", "picture", "picture + history", "words", "popularity", "random"} <= set(report["warm"])
     assert {"item-kNN", "EASE", "centroid of both"} <= set(report["warm"])
-    assert set(report["warm"]["history"]) == {f"{m}@{k}" for m in ("recall", "ndcg", "mrr") for k in (10, 20)}
+    metrics = {f"{m}@{k}" for m in ("recall", "ndcg", "mrr") for k in (10, 20)}
+    assert set(report["warm"]["history"]) == metrics | {"ndcg@10 interval", "recall@20 interval"}
     assert report["warm"]["picture + history"]["ndcg@10"] > report["warm"]["popularity"]["ndcg@10"]
     assert report["cold"]["picture + history"]["recall@20"] > report["cold"]["random"]["recall@20"]
-    assert "picture + history" in capsys.readouterr().out
+    for section, metric in itertools.product(("warm", "cold alone", "cold"), ("ndcg@10", "recall@20")):
+        for row in report[section].values():
+            low, high = row[f"{metric} interval"]
+            assert low <= row[metric] <= high
+    for ratio in report["ratios"].values():
+        assert 0 < ratio["low"] <= ratio["ratio"] <= ratio["high"]
+    ours = report["warm"]["picture + history"]
+    half = np.diff(ours["ndcg@10 interval"])[0] / 2
+    assert f"{ours['ndcg@10']:.4f} ±{half:.4f}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

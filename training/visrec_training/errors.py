@@ -13,3 +13,7 @@ class WeightsError(VisrecError):
 
 class CheckpointError(VisrecError):
     """A checkpoint can't be read, or doesn't fit what it is used with."""
+
+
+class EvaluationError(VisrecError):
+    """What was measured can't be read or compared."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -16,11 +18,13 @@ from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Catalogue
 from visrec_training.grounds import attention_on_object
 from visrec_training.interactions import Rows
-from visrec_training.metrics import Table, random_metrics, ranking_metrics
+from visrec_training.intervals import HISTORY, how_sure
+from visrec_training.metrics import Table, Values, means, query_metrics, random_metrics
 from visrec_training.model import Model
 from visrec_training.picture_worth import PICTURES, RANDOM_BACKBONE, Seen, picture_worth, sentences
 from visrec_training.prepare import Prepared
-from visrec_training.references import CLOSED_FORM, MOST_ITEMS, POPULARITY, references
+from visrec_training.query_results import SectionResults
+from visrec_training.references import CLOSED_FORM, MOST_ITEMS, POPULARITY, RANDOM, references
 from visrec_training.regions import load_pictures
 from visrec_training.retrieval import Modalities, Typed
 from visrec_training.served import SHORT_HISTORIES, Served, ask, shortened
@@ -30,10 +34,17 @@ from visrec_training.validation import nothing_held_out
 EVALUATION = "evaluation.json"
 """The file that keeps the report, beside the checkpoint that it tells of."""
 ATTENTION_PICTURES = 200
-HISTORY = str(Modalities(history=True))
 WORTH = "worth of pictures"
 NEW_ITEMS = ("cold alone", "cold")
 """Sections whose right answers are new items alone."""
+
+
+class Evaluation(NamedTuple):
+    """What was measured."""
+
+    report: dict[str, object]
+    results: dict[str, SectionResults]
+    """By section, query by query."""
 
 
 def evaluate(
@@ -43,7 +54,7 @@ def evaluate(
     device: torch.device,
     closed_form: Checkpoint | None = None,
     random: Seen | None = None,
-) -> dict[str, object]:
+) -> Evaluation:
     """Measure a checkpoint on the queries that its training held out.
 
     Args:
@@ -55,13 +66,16 @@ def evaluate(
         random: the pictures as a backbone of random weights sees them, to compare with.
 
     Returns:
-        `checkpoint`, its digest; tables by section (`Split.sections`), each row → metric → value, the model's
-        rows before those of what it is compared with (`references`); `short histories`, NDCG@10 on warm items
-        by how much is known of a person; for warm items also `beyond accuracy` and `calibration`; for mixed
-        ones `new among known`, of whole histories; `picture alone`, how often an answer stays in the
-        picture's category; `attention`, how much of it lies on the object; and `pictures`, what they are
-        worth (`picture_worth`), which `worth of pictures` puts in words. Pictures that couldn't be read are
-        listed. What the data can't tell is left out, and named with the reason in `not measured`.
+        A report, and what it was made from. The report has `checkpoint`, its digest; tables by section
+        (`Split.sections`), each row → metric → value, the model's rows before those of what it is compared
+        with (`references`); in each row also `METRIC interval`, the two ends of a 95% interval over people
+        (`intervals`), and beside the tables `ratios` of rows, both left out where too few people ask; `short
+        histories`, NDCG@10 on warm items by how much is known of a person; for warm items also `beyond
+        accuracy` and `calibration`; for mixed ones `new among known`, of whole histories; `picture alone`,
+        how often an answer stays in the picture's category; `attention`, how much of it lies on the object;
+        and `pictures`, what they are worth (`picture_worth`), which `worth of pictures` puts in words.
+        Pictures that couldn't be read are listed. What the data can't tell is left out, and named with the
+        reason in `not measured`.
 
     Raises:
         CheckpointError: the data is not what a checkpoint was trained on.
@@ -81,9 +95,11 @@ def evaluate(
     }
     if prepared.dataset.broken:
         report["broken pictures"] = list(prepared.dataset.broken)
+    results: dict[str, SectionResults] = {}
     if sections := split.sections():
         report["queries"] = {name: len(section.queries) for name, section in sections.items()}
-        report |= _people(served, untrained if epochs else None, prepared, sections)
+        people, results = _people(served, untrained if epochs else None, prepared, sections)
+        report |= people
     if share := _category_share(served, catalogue.categories):
         report["picture alone"] = share
     if attention := _attention(served, catalogue, checkpoint):
@@ -95,13 +111,13 @@ def evaluate(
         report |= {PICTURES: worth, WORTH: sentences(worth)}
     if reasons := _not_measured(report, prepared, compared=untrained is not None, random=random is not None):
         report["not measured"] = reasons
-    return report
+    return Evaluation(report, results)
 
 
 def _people(
     served: Served, closed_form: Served | None, prepared: Prepared, sections: dict[str, Section]
-) -> dict[str, object]:
-    """What a report tells of people's queries."""
+) -> Evaluation:
+    """What a report tells of people's queries, and what they reached one by one."""
     split, catalogue = prepared.split, prepared.dataset.catalogue
     rankings = {name: ask(served, split, section) for name, section in sections.items()}
     ranked = {name: {row: each.rows for row, each in table.items()} for name, table in rankings.items()}
@@ -112,9 +128,15 @@ def _people(
             if reference.knows_new or name not in NEW_ITEMS:
                 ranked[name][reference.name] = reference.rank(section)
     report: dict[str, object] = {}
+    results: dict[str, SectionResults] = {}
+    ratios: Table = {}
     for name, section in sections.items():
         targets = section.queries.targets
-        report[name] = _accuracy(ranked[name], targets) | {"random": _chance(section)}
+        measured = _each_query(ranked[name], targets) | {RANDOM: _chance(section)}
+        results[name] = SectionResults.of(section, measured)
+        intervals, compared = how_sure(name, results[name])
+        report[name] = {row: means(metrics) | intervals.get(row, {}) for row, metrics in measured.items()}
+        ratios |= compared
         if name == "warm":
             told = {row: ranked[name][row] for row in (*rankings[name], POPULARITY)}
             report["beyond accuracy"] = _beyond_accuracy(told, split, section, catalogue)
@@ -124,13 +146,15 @@ def _people(
             }
         if name == "mixed":
             report["new among known"] = new_among_known(ranked[name][HISTORY], targets, split.is_cold)
+    if ratios:
+        report["ratios"] = ratios
     if short:
-        reached = {name: _accuracy(ranked[name], section.queries.targets) for name, section in short.items()}
+        reached = {name: _each_query(ranked[name], each.queries.targets) for name, each in short.items()}
         report["short histories"] = {
-            row: {name: table[row]["ndcg@10"] for name, table in reached.items()}
+            row: {name: means(table[row])["ndcg@10"] for name, table in reached.items()}
             for row in ranked[next(iter(short))]
         }
-    return report
+    return Evaluation(report, results)
 
 
 def _short(split: Split, sections: dict[str, Section], seed: int) -> dict[str, Section]:
@@ -183,8 +207,8 @@ def _no_cold(split: Split) -> str:
     return "nobody liked two items that were learned from, and then one that was held out"
 
 
-def _accuracy(ranked: dict[str, Rows], targets: list[Rows]) -> Table:
-    return {row: ranking_metrics(rows, targets) for row, rows in ranked.items()}
+def _each_query(ranked: dict[str, Rows], targets: list[Rows]) -> dict[str, dict[str, Values]]:
+    return {row: query_metrics(rows, targets) for row, rows in ranked.items()}
 
 
 def _beyond_accuracy(ranked: dict[str, Rows], split: Split, section: Section, catalogue: Catalogue) -> Table:
@@ -192,7 +216,7 @@ def _beyond_accuracy(ranked: dict[str, Rows], split: Split, section: Section, ca
     return {row: beyond_accuracy(rows, popularity, section.ranked, vectors) for row, rows in ranked.items()}
 
 
-def _chance(section: Section) -> dict[str, float]:
+def _chance(section: Section) -> dict[str, Values]:
     queries = section.queries
     barred = np.asarray([section.ranked[seen].sum() for seen in queries.seen], dtype=np.int64)
     counts = np.asarray([len(targets) for targets in queries.targets], dtype=np.int64)

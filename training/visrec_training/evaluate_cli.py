@@ -16,6 +16,7 @@ from visrec_training.files import write_text
 from visrec_training.fingerprint import differences
 from visrec_training.picture_worth import Seen
 from visrec_training.prepare import Prepared, prepare, warn
+from visrec_training.query_results import QUERY_RESULTS, save
 from visrec_training.regions import compute_regions
 from visrec_training.report_text import format_report
 from visrec_training.train_cli import add_data_arguments, cache_folder, read_source
@@ -36,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help=f"write the figures as JSON here too; {EVALUATION} beside the checkpoint has them anyway",
+        help=f"write the figures as JSON here too; {EVALUATION} beside the checkpoint has them anyway, and"
+        f" {QUERY_RESULTS} what each query reached, for `visrec compare`",
     )
 
 
@@ -53,15 +55,16 @@ def run(args: argparse.Namespace) -> int:
     )
     closed_form = _closed_form(checkpoint, args.checkpoint)
     random = _seen_at_random(checkpoint, prepared, cache, device) if args.random_backbone else None
-    report = evaluate(checkpoint, model, prepared, device, closed_form, random)
+    report, results = evaluate(checkpoint, model, prepared, device, closed_form, random)
     print(format_report(report))
     text = json.dumps(report, indent=2) + "\n"
     if args.out:
         write_text(args.out, text)
     try:
         write_text(args.checkpoint.with_name(EVALUATION), text)
+        save(args.checkpoint.with_name(QUERY_RESULTS), checkpoint.digest(), results)
     except VisrecError as error:  # somebody else's run
-        warn([f"{error}; a release of this checkpoint won't tell its quality"])
+        warn([f"{error}; a release of this checkpoint won't tell its quality, nor can it be compared"])
     return 0
 
 

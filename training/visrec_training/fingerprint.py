@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.regions import Regions
-from visrec_training.split import Queries, Split
+from visrec_training.split import Queries, Section, Split
 
 Fingerprint: TypeAlias = Mapping[str, str]
 """Part of the data → digest."""
@@ -36,6 +36,12 @@ def without_pictures(dataset: Dataset, split: Split) -> Fingerprint:
 def differences(then: Fingerprint, now: Fingerprint) -> str:
     """The parts that differ, of those that both name, as `titles, interactions`; "" where none does."""
     return ", ".join(part for part in then if part in now and then[part] != now[part])
+
+
+def of_section(section: Section) -> str:
+    """Name exactly what a section asks of whom, and what it ranks for them."""
+    queries = section.queries
+    return _arrays([section.ranked, *_of_queries(queries), _lengths(queries.seen), *queries.seen])
 
 
 def _of_items(catalogue: Catalogue) -> Fingerprint:

@@ -60,8 +60,8 @@ def ranking_metrics(ranked: Rows, targets: list[Rows]) -> dict[str, float]:
     return means(query_metrics(ranked, targets))
 
 
-def random_metrics(candidates: Rows, targets: Rows) -> dict[str, float]:
-    """What a random ranking is expected to reach.
+def random_metrics(candidates: Rows, targets: Rows) -> dict[str, Values]:
+    """What a random ranking is expected to reach, named as by `query_metrics`: float64 [n] each.
 
     Args:
         candidates: int64 [n], how many items each query ranks, at least as many as are right.
@@ -81,7 +81,7 @@ def random_metrics(candidates: Rows, targets: Rows) -> dict[str, float]:
         gained = targets * discounts[last - 1] / candidates
         metrics[f"ndcg@{cutoff}"] = gained / _ideal(targets, cutoff)
         metrics[f"mrr@{cutoff}"] = reciprocals[:, cutoff - 1]
-    return means(metrics)
+    return metrics
 
 
 def means(metrics: dict[str, Values]) -> dict[str, float]:

@@ -16,7 +16,9 @@ from visrec_training.retrieval import Modalities
 from visrec_training.served import Served
 from visrec_training.split import Section
 
-POPULARITY, CLOSED_FORM = "popularity", "closed form"
+POPULARITY, CLOSED_FORM, RANDOM = "popularity", "closed form", "random"
+UNSEEDED = frozenset({POPULARITY, RANDOM, "item-kNN", "EASE", *(f"centroid of {name}" for name in CONTENT)})
+"""Rows that come out the same whatever the seed."""
 MOST_ITEMS = 10_000
 """Baselines invert and keep dense matrices of items by items; beyond this they take hours and gigabytes."""
 

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def format_report(report: dict[str, object]) -> str:
-    """The report as aligned text tables."""
+    """The report as aligned text tables; ± is half of a 95% interval."""
     lines = []
     for section, table in report.items():
         if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
             lines.append(f"{section}: {_plain(table)}")
             continue
-        columns = {column: max(11, len(column) + 2) for column in next(iter(table.values()))}
-        width = max(len(name) for name in (section, *table))
-        lines += ["", f"{section:<{width}}" + "".join(f"{name:>{wide}}" for name, wide in columns.items())]
-        for name, metrics in table.items():
-            values = "".join(f"{metrics[column]:>{wide}.4f}" for column, wide in columns.items())
-            lines.append(f"{name:<{width}}{values}")
-        lines.append("")
+        columns = [name for name in next(iter(table.values())) if not name.endswith(" interval")]
+        cells = [[section, *columns]]
+        cells += [[name, *(_cell(row, column) for column in columns)] for name, row in table.items()]
+        lines += ["", *aligned(cells), ""]
     return "\n".join(lines).strip()
+
+
+def aligned(cells: list[list[str]]) -> list[str]:
+    """A table's lines: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        f"{head:<{widths[0]}}"
+        + "".join(f"{value:>{max(11, width + 2)}}" for value, width in zip(values, widths[1:], strict=True))
+        for head, *values in cells
+    ]
+
+
+def half_width(ends: list[float]) -> str:
+    """How sure a figure is, from the two ends of its interval: ± half of what lies between."""
+    low, high = ends
+    return f"±{(high - low) / 2:.4f}"
+
+
+def _cell(row: dict[str, Any], column: str) -> str:
+    ends = row.get(f"{column} interval")
+    return f"{row[column]:.4f}" + (f" {half_width(ends)}" if ends else "")
 
 
 def _plain(value: object) -> str:
