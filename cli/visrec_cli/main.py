@@ -39,6 +39,9 @@ SUBCOMMANDS = {
     "evaluate": Subcommand(
         "visrec_training.evaluate_cli", "measure a checkpoint on held-out data", "train", True
     ),
+    "compare": Subcommand(
+        "visrec_training.compare_cli", "tell which of several measured models is better", "train", True
+    ),
     "export": Subcommand("visrec_export.cli", "publish a checkpoint to a Triton model repository", "export"),
     "serve": Subcommand("visrec_serving.cli", "start Triton with a model repository", "serve"),
     "release": Subcommand("visrec_serving.release_cli", "have a running server switch to a release", "serve"),
