@@ -17,6 +17,8 @@ from typing import Any
 
 from visrec_client.errors import VisrecError
 from visrec_training.files import write_text
+from visrec_training.intervals import BOTH_TO_ONE, HISTORY_TO_POPULARITY, NEW_TO_CHANCE
+from visrec_training.report_text import cell, half_width
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("ndcg@10", "recall@20", "mrr@10")
@@ -60,7 +62,7 @@ def fill_in(document: Path, mark: str, text: str) -> None:
 
 
 def block(figures: dict[str, Any]) -> str:
-    """The tables and the sentences around them."""
+    """The tables and the sentences around them, each figure with its 95% interval where the report has it."""
     warm, cold, attention, alone = (figures[key] for key in ("warm", "cold", "attention", "picture alone"))
     lines = ["| sent | " + " | ".join(f"{part} {column}" for part in ("warm", "cold") for column in COLUMNS)]
     lines.append("| --- " * (1 + 2 * len(COLUMNS)))
@@ -68,26 +70,34 @@ def block(figures: dict[str, Any]) -> str:
         values = [_figure(table, name, column) for table in (warm, cold) for column in COLUMNS]
         lines.append(f"| {name} | " + " | ".join(values))
     rows = "".join(f"{line.rstrip()} |\n" for line in lines)
-    both = "picture + history"
-    better = max(warm["history"]["ndcg@10"], warm["picture"]["ndcg@10"])
-    popular = warm["history"]["ndcg@10"] / warm["popularity"]["ndcg@10"]
-    chance = cold[both]["recall@20"] / cold["random"]["recall@20"]
+    popular, both, chance = (
+        _times(figures["ratios"][str(ratio)], digits)
+        for ratio, digits in ((HISTORY_TO_POPULARITY, 1), (BOTH_TO_ONE, 2), (NEW_TO_CHANCE, 0))
+    )
+    low, high = alone["ratio interval"]
+    category = _times({"ratio": alone["ratio"], "low": low, "high": high}, 1)
+    sure = half_width(attention["on the object interval"], 2)
     return (
         f"\n{figures['queries']['warm']:,} warm and {figures['queries']['cold']:,} cold queries, seed 0, on"
-        f" {figures['machine']}:\n\n{rows}\n"
-        f"History alone reaches {popular:.1f} times popularity's NDCG@10, and picture and history together"
-        f" {warm[both]['ndcg@10'] / better:.2f} times the better of the two. Cold Recall@20 with both is"
-        f" {chance:.0f} times chance. A picture alone finds its own category {alone['ratio']:.1f} times as"
-        f" often as chance ({alone['own category in the top 10']:.2f} of the top 10). Over"
-        f" {attention['pictures']:.0f} pictures, {attention['on the object']:.2f} of the attention lies on"
-        f" what is drawn, where a uniform map has {attention['uniform map']:.2f}; it is above uniform in"
-        f" {attention['above uniform']:.0%} of them.\n\n"
+        f" {figures['machine']}; ± and brackets are 95% intervals over people, or over pictures where those"
+        f" are asked:\n\n{rows}\n"
+        f"History alone reaches {popular} popularity's NDCG@10, and picture and history together {both} the"
+        f" better of the two. Cold Recall@20 with both is {chance} chance. A picture alone finds its own"
+        f" category {category} as often as chance ({alone['own category in the top 10']:.2f} of the top 10)."
+        f" Over {attention['pictures']:.0f} pictures, {attention['on the object']:.2f} {sure} of the"
+        f" attention lies on what is drawn, where a uniform map has {attention['uniform map']:.2f}; it is"
+        f" above uniform in {attention['above uniform']:.0%} of them.\n\n"
     )
 
 
-def _figure(table: dict[str, dict[str, float]], row: str, column: str) -> str:
+def _times(ratio: dict[str, float], digits: int) -> str:
+    low, high = (f"{ratio[end]:.{digits}f}" for end in ("low", "high"))
+    return f"{ratio['ratio']:.{digits}f} times ({low} to {high})"
+
+
+def _figure(table: dict[str, dict[str, Any]], row: str, column: str) -> str:
     """A figure of a row that not every table has: behaviour alone says nothing of new items."""
-    return f"{table[row][column]:.4f}" if row in table else "-"
+    return cell(table[row], column) if row in table else "-"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from visrec_training.beyond_accuracy import (
     category_vectors,
     new_among_known,
 )
+from visrec_training.bootstrap import FEWEST_PEOPLE, interval, resampled_means
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Catalogue
 from visrec_training.grounds import attention_on_object
@@ -223,10 +224,11 @@ def _chance(section: Section) -> dict[str, Values]:
     return random_metrics(int(section.ranked.sum()) - barred, counts)
 
 
-def _category_share(served: Served, categories: tuple[str, ...]) -> dict[str, float]:
+def _category_share(served: Served, categories: tuple[str, ...]) -> dict[str, float | list[float]]:
     """How much of a top 10 is of the category of the picture that asked, next to chance.
 
-    Asked for each item that shares its category with another; empty where there is none.
+    Asked for each item that shares its category with another; empty where there is none. The interval of the
+    ratio is one over pictures.
     """
     labels = np.unique(np.asarray(categories), return_inverse=True)[1]
     sizes = np.bincount(labels)
@@ -239,13 +241,24 @@ def _category_share(served: Served, categories: tuple[str, ...]) -> dict[str, fl
         np.ones(len(labels), dtype=bool),
     )
     ranked = served.rank(section, Modalities(picture=True)).rows[:, :10]
-    share = float((labels[ranked] == labels[asked, None])[ranked >= 0].mean())
-    chance = float(((sizes[labels[asked]] - 1) / (len(labels) - 1)).mean())
-    return {"own category in the top 10": share, "by chance": chance, "ratio": share / chance}
+    answered = ranked >= 0
+    same = (labels[ranked] == labels[asked, None])[answered].astype(np.float64)
+    share, chance = float(same.mean()), float(((sizes[labels[asked]] - 1) / (len(labels) - 1)).mean())
+    told: dict[str, float | list[float]] = {
+        "own category in the top 10": share,
+        "by chance": chance,
+        "ratio": share / chance,
+    }
+    if len(asked) >= FEWEST_PEOPLE:
+        ends = interval(resampled_means(same, np.nonzero(answered)[0]))
+        told["ratio interval"] = (ends / chance).tolist()
+    return told
 
 
 @torch.no_grad()
-def _attention(served: Served, catalogue: Catalogue, checkpoint: Checkpoint) -> dict[str, float]:
+def _attention(
+    served: Served, catalogue: Catalogue, checkpoint: Checkpoint
+) -> dict[str, float | list[float]]:
     """Where attention lies in a sample of pictures, sent alone."""
     rng = np.random.default_rng(checkpoint.train_config.seed)
     count = min(ATTENTION_PICTURES, len(catalogue))

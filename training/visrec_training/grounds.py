@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from visrec_training.bootstrap import FEWEST_PEOPLE, interval, resampled_means
 from visrec_training.config import GRID
 
 COLOUR_TOLERANCE = 10  # of 255: drawings and JPEGs blur their edges
@@ -37,7 +38,7 @@ def object_shares(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 def attention_on_object(
     attention: npt.NDArray[np.float64], pictures: npt.NDArray[np.uint8]
-) -> dict[str, float]:
+) -> dict[str, float | list[float]]:
     """Compare attention with a uniform map.
 
     Args:
@@ -46,8 +47,9 @@ def attention_on_object(
 
     Returns:
         The number of `pictures` with a plain ground, the mean share of attention `on the object`, the same
-        for a `uniform map`, and the share of pictures where attention is `above uniform`. Empty where most
-        pictures have no plain ground: there it would mean nothing.
+        for a `uniform map`, the share of pictures where attention is `above uniform`, and unless they are too
+        few `on the object interval`, the ends of a 95% interval over pictures. Empty where most pictures have
+        no plain ground: there it would mean nothing.
     """
     shares = object_shares(pictures)
     plain = ~np.isnan(shares).any(axis=(1, 2))
@@ -55,12 +57,17 @@ def attention_on_object(
         return {}
     attended = (attention[plain] * shares[plain]).sum(axis=(1, 2))
     uniform = shares[plain].mean(axis=(1, 2))
-    return {
+    told: dict[str, float | list[float]] = {
         "pictures": int(plain.sum()),
         "on the object": float(attended.mean()),
         "uniform map": float(uniform.mean()),
         "above uniform": float((attended > uniform).mean()),
     }
+    if len(attended) >= FEWEST_PEOPLE:
+        told["on the object interval"] = interval(
+            resampled_means(attended, np.arange(len(attended)))
+        ).tolist()
+    return told
 
 
 def _differs(pixels: npt.NDArray[np.uint8], colour: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
