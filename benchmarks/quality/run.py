@@ -139,26 +139,27 @@ def _exported(trained: Path, data: Path, cache: Path) -> Figures:
     return json.loads(path.read_text("utf-8"))
 
 
+def digest(options: object, data: Path, source: Path) -> str:
+    """Name what was measured by all that it was made from: options, tables, visrec's source and another."""
+    tables = [path for name in ("items", "interactions") for path in sorted(data.glob(f"{name}.*"))]
+    sha = hashlib.sha256(repr(options).encode())
+    for path in (*tables, *sorted(Path(visrec_training.__path__[0]).glob("*.py")), source):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()[:12]
+
+
 def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
     whole = prepared_for(data, plan.cache)
     if not whole.split.is_fixed:
         raise DataError(f"the interactions in {data} have no column split, which all models must share")
     rows = asked(whole.split)
-    tables = [path for name in ("items", "interactions") for path in sorted(data.glob(f"{name}.*"))]
 
     def task(
         model: str, seed: int, options: object, measured: Callable[[Path], Measured], module: ModuleType
     ) -> Task:
-        sources = [
-            *tables,
-            *sorted(Path(visrec_training.__path__[0]).glob("*.py")),
-            Path(module.__file__ or ""),
-        ]
-        sha = hashlib.sha256(repr(options).encode())
-        for path in sources:
-            sha.update(path.read_bytes())
         plain = model.replace(" ", "-").replace(",", "")
-        return Task(model, seed, plan.work / data.name / f"{plain}-{seed}-{sha.hexdigest()[:12]}", measured)
+        made_of = digest(options, data, Path(module.__file__ or ""))
+        return Task(model, seed, plan.work / data.name / f"{plain}-{seed}-{made_of}", measured)
 
     def baseline(fit: Callable[[], Baseline], known: tuple[str, ...]) -> Callable[[Path], Measured]:
         return partial(_baseline, fit, whole, {name: rows[name] for name in known if name in rows})
