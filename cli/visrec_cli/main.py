@@ -36,6 +36,7 @@ SUBCOMMANDS = {
     "train": Subcommand(
         "visrec_training.train_cli", "learn from a folder of items and interactions", "train"
     ),
+    "tune": Subcommand("visrec_training.tune_cli", "search for settings that suit a folder of data", "tune"),
     "evaluate": Subcommand(
         "visrec_training.evaluate_cli", "measure a checkpoint on held-out data", "train", True
     ),

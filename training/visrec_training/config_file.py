@@ -57,6 +57,15 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ConfigError: it can't be read, is no TOML, or holds something else; the text names the file.
     """
+    return check_settings(read_tables(path), str(path))
+
+
+def read_tables(path: Path) -> dict[str, object]:
+    """Read whatever a file says of settings in the tables [model] and [train], by name, unchecked.
+
+    Raises:
+        ConfigError: it can't be read, is no TOML, or has other tables; the text names the file.
+    """
     try:
         content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
@@ -65,14 +74,14 @@ def read_settings(path: Path) -> Settings:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    settings = {}
+    said: dict[str, object] = {}
     for table, values in content.items():
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {table!r} stands in no table; put it below [model] or [train]")
         if table not in _TABLES:
             raise ConfigError(f"{path}: there is no table {table!r}; allowed: [model] and [train]")
-        settings.update({f"{table}.{name}": value for name, value in values.items()})
-    return check_settings(settings, str(path))
+        said.update({f"{table}.{name}": value for name, value in values.items()})
+    return said
 
 
 def parse_settings(texts: list[str]) -> Settings:
@@ -89,7 +98,7 @@ def parse_settings(texts: list[str]) -> Settings:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text!r} has no value; allowed: NAME=VALUE, such as train.epochs=20")
-        settings[name.strip()] = _parse(value.strip())
+        settings[name.strip()] = parse_value(value.strip())
     return check_settings(settings, "--set")
 
 
@@ -122,6 +131,15 @@ def make_configs(settings: Settings) -> tuple[ModelConfig, TrainConfig]:
     return ModelConfig(**chosen["model"]), TrainConfig(**chosen["train"])
 
 
+def to_settings(model: ModelConfig, train: TrainConfig) -> Settings:
+    """Every setting of both configurations, by name; `make_configs` makes them again."""
+    return {
+        f"{config.table}.{name}": getattr(config, name)
+        for config in (model, train)
+        for name in NAMES[config.table]
+    }
+
+
 def write_settings(path: Path, model: ModelConfig, train: TrainConfig) -> None:
     """Write every setting with what it means, whole or not at all; `read_settings` reads it back.
 
@@ -146,7 +164,8 @@ def write_settings(path: Path, model: ModelConfig, train: TrainConfig) -> None:
         ) from error
 
 
-def _parse(text: str) -> object:
+def parse_value(text: str) -> object:
+    """What a text says as a TOML value; itself where it is none."""
     try:
         values = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -154,14 +173,24 @@ def _parse(text: str) -> object:
     return values["value"] if len(values) == 1 else text
 
 
+def check_name(name: str, source: str) -> None:
+    """Make sure that there is such a setting.
+
+    Raises:
+        ConfigError: names the nearest one.
+    """
+    if name in _TYPES:
+        return
+    tables = {field: table for table, fields in NAMES.items() for field in fields}
+    close = difflib.get_close_matches(name.rpartition(".")[2], tables, n=1)
+    hint = f"did you mean {tables[close[0]]}.{close[0]}? " if close else ""
+    raise ConfigError(
+        f"{source}: there is no setting {name!r}: {hint}`visrec train --help` lists all settings"
+    )
+
+
 def _check(name: str, value: object, source: str) -> object:
-    if name not in _TYPES:
-        tables = {field: table for table, fields in NAMES.items() for field in fields}
-        close = difflib.get_close_matches(name.rpartition(".")[2], tables, n=1)
-        hint = f"did you mean {tables[close[0]]}.{close[0]}? " if close else ""
-        raise ConfigError(
-            f"{source}: there is no setting {name!r}: {hint}`visrec train --help` lists all settings"
-        )
+    check_name(name, source)
     kind = _TYPES[name]
     try:
         return _convert(value, kind)

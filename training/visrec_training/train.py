@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,6 +119,7 @@ class Trainer:
         steps = config.epochs * math.ceil(self.epoch_examples / config.batch)
         self.optimizer, self.schedule = make_optimizer(self.model, self.finetuned, config, steps)
         self.progress = Progress()
+        self._watch: Callable[[Progress], None] | None = None
 
     def resume(self, path: Path) -> None:
         """Go on from `last.pt`; the result is that of a run that was never interrupted.
@@ -145,19 +147,27 @@ class Trainer:
         if self.finetuned:
             self.live.encode_again()
 
-    def run(self) -> Progress:
+    def run(self, watch: Callable[[Progress], None] | None = None) -> Progress:
         """Train until the last epoch, or until validation stops getting better.
 
         Where there is nothing to validate on, the training loss takes its place.
 
+        Args:
+            watch: called after the closed form, where there is one, and after each epoch, in place of what is
+                told on stderr; what it raises ends training.
+
         Raises:
             DataError: the loss is no number any more.
         """
-        warn(self._shortcomings())
+        self._watch = watch
+        if watch is None:
+            warn(self._shortcomings())
         with SummaryWriter(str(self.out / "tensorboard")) as board:
             self.live.look(new_gists=True)
             if not self.progress.epoch:
                 self._start()
+                if watch and self.live.closed_form:
+                    watch(self.progress)
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 figures = {"loss": self._epoch()}
                 self.live.look(new_gists=bool(self.finetuned))
@@ -173,6 +183,8 @@ class Trainer:
                     self._checkpoint(figures_only=True).save(self.out / "best.pt")
                 self.model.query_tower.balance.bias.data.copy_(trained)
                 self._checkpoint(figures_only=False).save(self.out / "last.pt")
+                if watch:
+                    watch(self.progress)
         return self.progress
 
     def _start(self) -> None:
@@ -222,6 +234,7 @@ class Trainer:
             total=steps,
             desc=f"epoch {epoch + 1}/{self.config.epochs}",
             unit="step",
+            disable=self._watch is not None,
         ) as progress:
             for batch in progress:
                 loss = self.objective.loss(batch.to(self.device))

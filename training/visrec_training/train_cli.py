@@ -110,16 +110,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"go on from last.pt in the --out folder; with no other settings, by those of its {SETTINGS}",
     )
+    add_settings_arguments(parser)
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that fill both configurations, each None or empty unless given, and the backbone."""
     parser.add_argument(
         "--weights",
         default=PRETRAINED,
         help="the backbone's: 'pretrained', 'random', or a file with a state dict of the timm model",
     )
-    _add_settings(parser)
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """The arguments that fill both configurations; each of them is None or empty unless it is given."""
     parser.add_argument(
         "--config",
         type=Path,
