@@ -37,6 +37,7 @@ from visrec_training.data import Dataset
 from visrec_training.encoder import Encoder
 from visrec_training.errors import DataError
 from visrec_training.fingerprint import fingerprint
+from visrec_training.preflight import check_memory
 from visrec_training.prepare import Prepared, prepare
 from visrec_training.search_space import Space, start_of, to_values
 from visrec_training.train import Progress, Trainer
@@ -81,7 +82,7 @@ class Workshop:
             device: where to train.
 
         Raises:
-            DataError: there is nothing to validate on.
+            VisrecError: the data can't be trained on, or there is nothing to validate on.
         """
         self._start, self._cache, self._folder, self._device = start, cache, folder, device
         self._dataset = dataset
@@ -117,6 +118,7 @@ class Workshop:
         torch.manual_seed(start.train.seed)  # decides the weights of a random backbone
         encoder = Encoder(backbone, levels, weights=start.weights)
         model = dataclasses.replace(start.model, backbone=backbone, levels=levels, picture_size=size)
+        check_memory(self._dataset, encoder.dim, model)
         return encoder, prepare(self._dataset, encoder, model, start.train, self._cache, self._device)
 
 
@@ -196,38 +198,38 @@ class Search:
                 tell(trial)
 
     def _run(self, workshop: Workshop, done: int) -> FrozenTrial:
+        """Run the trial that follows those that are done."""
         self.study.sampler = optuna.samplers.TPESampler(seed=(self.start.train.seed + done) % 2**32)
         if not done and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             self.study.enqueue_trial(start_of(self.space, self.start.model, self.start.train))
         trial = self.study.ask(self.space)
-        progress = Progress()
-
-        def watch(now: Progress) -> None:
-            nonlocal progress
-            progress = now
-            trial.report(now.best, now.epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
+        latest = Progress()
         try:
-            progress = workshop.train(*self.start.with_parameters(trial.params), watch)
-            state = TrialState.COMPLETE
+            model, train = self.start.with_parameters(trial.params)
+
+            def watch(progress: Progress) -> None:
+                nonlocal latest
+                latest = progress
+                trial.report(progress.best, progress.epoch)
+                if progress.epoch < train.epochs and trial.should_prune():
+                    raise optuna.TrialPruned
+
+            latest = workshop.train(model, train, watch)
         except optuna.TrialPruned:
-            state = TrialState.PRUNED
+            return self._tell(trial, latest, TrialState.PRUNED)
         except (
             VisrecError,
             MemoryError,
             RuntimeError,
         ) as error:  # torch raises the last when memory is short
-            trial.set_user_attr(ERROR, " ".join(str(error).split()) or type(error).__name__)
-            return self.study.tell(trial, state=TrialState.FAIL)
-        return self._tell(trial, state, progress)
+            return self._fail(trial, error)
+        return self._tell(trial, latest, TrialState.COMPLETE)
 
-    def _tell(self, trial: optuna.Trial, state: TrialState, progress: Progress) -> FrozenTrial:
+    def _tell(self, trial: optuna.Trial, progress: Progress, state: TrialState) -> FrozenTrial:
+        """Keep what a trial reached, and whether it is on any validation worse than the first."""
         figures = reached(progress)
         if not figures:
-            trial.set_user_attr(ERROR, "neither a closed form nor an epoch was measured")
-            return self.study.tell(trial, state=TrialState.FAIL)
+            return self._fail(trial, DataError("neither a closed form nor an epoch was measured"))
         first = self.ended[0].user_attrs[FIGURES] if self.ended else figures
         for name, value in figures.items():
             trial.set_constraint(name, first[name] - value)
@@ -235,6 +237,10 @@ class Search:
         trial.set_user_attr("best epoch", progress.best_epoch)
         trial.set_user_attr(FIGURES, figures)
         return self.study.tell(trial, progress.best if state is TrialState.COMPLETE else None, state=state)
+
+    def _fail(self, trial: optuna.Trial, error: Exception) -> FrozenTrial:
+        trial.set_user_attr(ERROR, " ".join(str(error).split()) or type(error).__name__)
+        return self.study.tell(trial, state=TrialState.FAIL)
 
     def _claim(self, name: str, now: dict[str, str]) -> None:
         """Have the study be one of this, or make sure that it is.

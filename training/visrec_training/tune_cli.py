@@ -13,9 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from visrec_training.config import ConfigError
 from visrec_training.config_file import write_settings
-from visrec_training.encoder import Encoder
 from visrec_training.hyper_search import ERROR, FIGURES, Search, Start, Workshop, alone
-from visrec_training.preflight import check_folders, check_memory
+from visrec_training.preflight import check_folders
 from visrec_training.search_report import write_report
 from visrec_training.search_space import ON_THE_LINE, SEARCH, check_space, default_space, read_space
 from visrec_training.train_cli import (
@@ -78,10 +77,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _search(args: argparse.Namespace, search: Search, deadline: float) -> int:
-    dataset, start = read_source(args), search.start
-    check_memory(dataset, Encoder(start.model.backbone, start.model.levels).dim, start.model)
+    dataset = read_source(args)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    workshop = Workshop(dataset, start, cache_folder(args.cache), args.out / "trial", device)
+    workshop = Workshop(dataset, search.start, cache_folder(args.cache), args.out / "trial", device)
     if search.ended:
         print(f"going on: {len(search.ended)} of {args.trials} trials have ended")
     print(f"searching on {device.type}: {', '.join(search.space)}")
