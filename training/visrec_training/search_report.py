@@ -10,7 +10,6 @@ from typing import Any
 import optuna
 import optuna.visualization as charts
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from optuna.trial import FrozenTrial, TrialState
 from plotly.offline import get_plotlyjs
 
@@ -28,6 +27,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_ENVIRONMENT.filters["shown"] = lambda value: f"{value:.3g}" if isinstance(value, float) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def write_report(path: Path, search: Search) -> None:
         given_up=sum(trial.state is TrialState.PRUNED for trial in measured),
         failed=[trial for trial in search.ended if ERROR in trial.user_attrs],
         error=ERROR,
-        plotly=Markup(get_plotlyjs()),  # noqa: S704  (the library itself)
+        plotly=get_plotlyjs(),
         charts=_charts(measured),
     )
     write_text(path, html)
@@ -78,7 +78,7 @@ def _row(trial: FrozenTrial, first: FrozenTrial, best: FrozenTrial) -> Row:
         "best": trial.number == best.number,
         "start": trial.number == first.number,
         "given up": trial.state is TrialState.PRUNED,
-        "worse on one": not _holds(trial),
+        "worse on one validation": not _holds(trial),
     }
     epochs, chosen = trial.user_attrs["epochs"], trial.user_attrs["best epoch"]
     return Row(
@@ -101,8 +101,8 @@ def _holds(trial: FrozenTrial) -> bool:
     return all(value <= 0 for value in trial.constraints.values())
 
 
-def _charts(measured: list[FrozenTrial]) -> dict[str, Markup]:
-    """Title → chart, in which a trial that was given up counts with what it had reached."""
+def _charts(measured: list[FrozenTrial]) -> dict[str, str]:
+    """Title → chart as HTML, in which a trial that was given up counts with what it had reached."""
     study = optuna.create_study(direction="maximize")
     for trial in measured:
         whole = copy.deepcopy(trial)
@@ -116,7 +116,6 @@ def _charts(measured: list[FrozenTrial]) -> dict[str, Markup]:
             "Settings together": charts.plot_parallel_coordinate(study, target_name=JUDGED),
         }
     return {
-        # a division of the page, whose values plotly has escaped
-        title: Markup(figure.update_layout(title=None).to_html(full_html=False, include_plotlyjs=False))  # noqa: S704
+        title: figure.update_layout(title=None, margin_t=40).to_html(full_html=False, include_plotlyjs=False)
         for title, figure in drawn.items()
     }
