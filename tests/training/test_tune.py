@@ -166,6 +166,8 @@ def test_a_start_that_fails_ends_the_search(tune, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(Workshop, "train", fails)
     assert tune(tmp_path, *CLOSED_FORM, *SPACE) == 1
     assert "the settings that the search starts from fail: the training loss" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert tune(tmp_path, *CLOSED_FORM, *SPACE, "--trials", 1) == 0
 
 
 def test_a_trial_that_falls_behind_is_given_up_before_its_epochs(tune, tmp_path, monkeypatch, capsys):

@@ -190,12 +190,7 @@ class Search:
             for stale in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 self.study.tell(stale.number, state=TrialState.FAIL)  # killed; its proposal is made again
             while (done := len(self.ended)) < trials and time.monotonic() < deadline:
-                trial = self._run(workshop, done)
-                if not done and ERROR in trial.user_attrs:
-                    raise VisrecError(
-                        f"the settings that the search starts from fail: {trial.user_attrs[ERROR]}"
-                    )
-                tell(trial)
+                tell(self._run(workshop, done))
 
     def _run(self, workshop: Workshop, done: int) -> FrozenTrial:
         """Run the trial that follows those that are done."""
@@ -239,7 +234,11 @@ class Search:
         return self.study.tell(trial, progress.best if state is TrialState.COMPLETE else None, state=state)
 
     def _fail(self, trial: optuna.Trial, error: Exception) -> FrozenTrial:
-        trial.set_user_attr(ERROR, " ".join(str(error).split()) or type(error).__name__)
+        """Keep why a trial failed; but for the first, which stays open, so that it is tried again."""
+        told = " ".join(str(error).split()) or type(error).__name__
+        if not self.ended:
+            raise VisrecError(f"the settings that the search starts from fail: {told}") from error
+        trial.set_user_attr(ERROR, told)
         return self.study.tell(trial, state=TrialState.FAIL)
 
     def _claim(self, name: str, now: dict[str, str]) -> None:
