@@ -1,6 +1,9 @@
 """`visrec tune`: a search over settings that starts from the given ones, and goes on where it was stopped."""
 
+import math
 import tomllib
+from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -16,7 +19,7 @@ from visrec_training.config_file import NAMES, make_configs
 from visrec_training.errors import DataError
 from visrec_training.hyper_search import FIGURES, Search, Start, Workshop
 from visrec_training.search_space import check_space, default_space, describe, read_space, start_of, to_values
-from visrec_training.train import Trainer
+from visrec_training.train import Progress, Trainer
 
 SPACE = ("--search", "train.content_ridge=0.5..20:log", "--search", "model.regression_dim=4..64")
 CLOSED_FORM = ("--text-encoder", "none", "--epochs", 0)
@@ -109,6 +112,44 @@ def test_a_killed_search_goes_on_to_what_an_uninterrupted_one_finds(searched, tu
     assert tune(tmp_path, *CLOSED_FORM, *SPACE, "--trials", 4) == 0
     assert tried(tmp_path) == tried(searched)
     assert (tmp_path / "best.toml").read_text() == (searched / "best.toml").read_text()
+
+
+class Shop:
+    """Trains in no time, and is killed now and then; what a configuration reaches follows from it alone."""
+
+    data: ClassVar = {"items": "none"}
+
+    def __init__(self, killed_at=()):
+        self.begun, self.killed_at = 0, killed_at
+
+    def train(self, model, train, watch):
+        self.begun += 1
+        known = 1 / (1 + abs(math.log(train.content_ridge)))
+        new = 1 - model.regression_dim / 100
+        progress = Progress(best=(known + new) / 2, closed_form={"known": known, "new": new})
+        watch(progress)
+        if self.begun in self.killed_at:
+            raise Killed
+        progress.epoch = 1
+        watch(progress)
+        return progress
+
+
+def test_proposals_after_kills_are_those_of_an_uninterrupted_search(tmp_path):
+    """Past the first ten, which are drawn at random, they follow from what the trials before reached."""
+    model, train = make_configs({"train.epochs": 1})
+    found = {}
+    for name, shop in {"whole": Shop(), "killed": Shop({1, 5, 14, 15})}.items():
+        (tmp_path / name).mkdir()
+        while True:
+            study = Search(tmp_path / name, read_space(None, SPACE[1::2]), Start(model, train, "pretrained"))
+            with suppress(Killed):
+                study.run(shop, 16, math.inf, lambda _: None)
+                break
+        found[name] = [(trial.params, trial.state, trial.user_attrs) for trial in study.ended]
+    assert len(found["whole"]) == 16
+    assert {state for _, state, _ in found["whole"]} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert found["killed"] == found["whole"]
 
 
 def test_a_stopped_search_says_how_to_go_on(tune, tmp_path, monkeypatch, capsys):

@@ -212,11 +212,8 @@ class Search:
             latest = workshop.train(model, train, watch)
         except optuna.TrialPruned:
             return self._tell(trial, latest, TrialState.PRUNED)
-        except (
-            VisrecError,
-            MemoryError,
-            RuntimeError,
-        ) as error:  # torch raises the last when memory is short
+        # torch raises the last when memory is short
+        except (VisrecError, MemoryError, RuntimeError) as error:
             return self._fail(trial, error)
         return self._tell(trial, latest, TrialState.COMPLETE)
 
