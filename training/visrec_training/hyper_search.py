@@ -118,7 +118,7 @@ class Workshop:
         torch.manual_seed(start.train.seed)  # decides the weights of a random backbone
         encoder = Encoder(backbone, levels, weights=start.weights)
         model = dataclasses.replace(start.model, backbone=backbone, levels=levels, picture_size=size)
-        check_memory(self._dataset, encoder.dim, model)
+        check_memory(self._dataset, encoder.dim, model, start.train)
         return encoder, prepare(self._dataset, encoder, model, start.train, self._cache, self._device)
 
 
