@@ -17,8 +17,9 @@ from visrec_training.model import Model
 from visrec_training.split import Section, Split
 from visrec_training.validation import Judged, Validation, judge
 
-SCORED = 8_000  # questions that an epoch is judged by, at most
-ASKED = 500  # questions that a choice is made by
+SCORED, ASKED = (1_000, 8_000), (100, 500)
+"""Questions that an epoch is judged by and that a choice is made by: the least and the most."""
+SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
 AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)  # next to what puts new items as far apart as known ones
@@ -32,7 +33,10 @@ class Tuning:
         """Take what is tuned, and what it is judged by."""
         self._model, self._live, self._validation = model, live, validation
         self._has_order = split.has_order
-        self._known = validation.section.sample(SCORED)
+        items = len(split.is_cold)
+        self._asked_count = int(np.clip(ASKED_ITEMS // items, *ASKED))
+        scored = int(np.clip(SCORED_ITEMS // items, *SCORED))
+        self._known = validation.section.sample(scored)
         self._with_new: tuple[Section, ...] = ()
         self.taken_for_new = np.zeros_like(split.is_cold)
         """bool [N]: items that were met, but are not to be learned from by gradient."""
@@ -40,7 +44,7 @@ class Tuning:
             is_probe = live.closed_form.is_probe.cpu().numpy()
             if follows(split.without(is_probe).train):
                 self.taken_for_new = is_probe
-                self._with_new = tuple(each.sample(SCORED) for each in split.validation_with_new(is_probe))
+                self._with_new = tuple(each.sample(scored) for each in split.validation_with_new(is_probe))
 
     def before_training(self) -> None:
         """Weigh all that is fitted in closed form; without people to ask, leave it as it is."""
@@ -51,7 +55,7 @@ class Tuning:
         if self._has_order:
             choose(FADES, tower.history.fade, self._quality)
         self._scale_new_items()
-        tower.balance.temper(lambda: self._judged(self._known.first(ASKED)).excess)
+        tower.balance.temper(lambda: self._judged(self._known.first(self._asked_count)).excess)
 
     def after_epoch(self) -> None:
         """Weigh what is fitted in closed form.
@@ -73,8 +77,8 @@ class Tuning:
 
     def _quality(self) -> float:
         """How good rankings of known items are, and with new ones among them, by long and short histories."""
-        known = self._known.first(ASKED)
-        with_new = [section.first(ASKED) for section in self._with_new]
+        known = self._known.first(self._asked_count)
+        with_new = [section.first(self._asked_count) for section in self._with_new]
         long = self._judged(known).ndcg + self._on_trial(with_new)
         return long + self._judged(self._short(known)).ndcg + self._on_trial(map(self._short, with_new))
 
@@ -83,7 +87,7 @@ class Tuning:
         return Section(section.queries.with_recent(SHORT, rng), section.ranked)
 
     def _scale_new_items(self) -> None:
-        asked = [section.first(ASKED) for section in self._with_new]
+        asked = [section.first(self._asked_count) for section in self._with_new]
         choose(NEW_SCALES, self._live.scale_new_items, lambda: self._on_trial(asked))
 
     def _judged(self, section: Section) -> Judged:
