@@ -2,9 +2,9 @@
 
     python -m benchmarks.compare_seeds --data FOLDER --seeds 7 --set train.epochs=0
 
-Trains each seed and asks it by history; goes on where it was stopped. All pairs of single seeds are compared,
-as two runs are; and disjoint halves of the seeds, as `--seeds` compares settings. At p < .05, a sound test
-tells one in twenty apart.
+Trains each seed and asks it by history; goes on where it was stopped. All pairs of seeds are compared; and
+disjoint halves of them, as `--seeds` compares settings. At p < .05, a sound test tells one in twenty apart.
+How often people alone would tell seeds apart is counted too: it shows how much seeds really differ.
 """
 
 from __future__ import annotations
@@ -83,18 +83,22 @@ def told_apart(seeds: list[dict[str, SectionResults]]) -> dict[str, Any]:
         seeds: what each reached by history, by section; 4 or more.
 
     Returns:
-        `seeds` and `halves`: section → metric → the number of `pairs`, how many were `told apart` at p < .05,
-        and their `p`.
+        `seeds`, `halves` and `seeds by people alone`: section → metric → the number of `pairs`, how many were
+        `told apart` at p < .05, and their `p`.
     """
-    places = range(len(seeds))
-    singles = _count(compare([_entry(seeds, [place]) for place in places], with_spread=False))
+    singles = [_entry(seeds, [place]) for place in range(len(seeds))]
+    strangers = [each._replace(settings=place) for place, each in enumerate(singles)]
     half, rng = len(seeds) // 2, np.random.default_rng(0)
     drawn = [rng.permutation(len(seeds)).tolist() for _ in range(PAIRS)]
     halves = [
-        compare([_entry(seeds, order[:half]), _entry(seeds, order[half : 2 * half])], with_spread=True)
+        compare([_entry(seeds, order[:half]), _entry(seeds, order[half : 2 * half])])
         for order in tqdm(drawn, desc="comparing halves", unit="pair")
     ]
-    return {"seeds": singles, "halves": _count(*halves)}
+    return {
+        "seeds": _count(compare(singles)),
+        "halves": _count(*halves),
+        "seeds by people alone": _count(compare(strangers)),
+    }
 
 
 def _overrides(settings: list[str]) -> Overrides:
@@ -129,7 +133,7 @@ def _entry(seeds: list[dict[str, SectionResults]], chosen: list[int]) -> Entry:
         name: Asked(section.people, np.stack([seeds[place][name].reached[HISTORY] for place in chosen]))
         for name, section in seeds[0].items()
     }
-    return Entry(f"seeds {chosen}", sections, has_seed=True)
+    return Entry(f"seeds {chosen}", sections, settings="the same")
 
 
 def _count(*compared: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +149,7 @@ def _count(*compared: dict[str, Any]) -> dict[str, Any]:
 def _lines(report: dict[str, Any]) -> list[str]:
     return [
         f"{name}, {metric}: {figures['told apart']} of {figures['pairs']} pairs of {what} told apart"
-        for what in ("seeds", "halves")
+        for what in ("seeds", "halves", "seeds by people alone")
         for name, section in report[what].items()
         for metric, figures in section.items()
     ]

@@ -25,15 +25,15 @@ def fewer(monkeypatch):
     monkeypatch.setattr(module, "RESAMPLES", 500)
 
 
-def entry(name, *seeds, people=PEOPLE, has_seed=True, section="warm"):
-    """What seeds reached, float [n] each, by both metrics alike."""
+def entry(name, *seeds, people=PEOPLE, section="warm", **settings):
+    """What seeds reached, float [n] each, by both metrics alike; settings are their own unless given."""
     reached = np.stack([np.stack([seed, seed], axis=1) for seed in seeds])
-    return Entry(name, {section: Asked(people, reached)}, has_seed)
+    return Entry(name, {section: Asked(people, reached)}, settings.get("settings", name))
 
 
-def told(*entries, with_spread=False):
+def told(*entries):
     """NDCG@10 of each pair."""
-    section = compare(list(entries), with_spread=with_spread)["sections"]["warm"]
+    section = compare(list(entries))["sections"]["warm"]
     return [each["ndcg@10"] for each in section["differences"]]
 
 
@@ -65,7 +65,7 @@ def test_runs_that_came_out_alike_are_not_different():
     same = RNG.random(300)
     (pair,) = told(entry("one", same), entry("other", same))
     assert pair == {"difference": 0, "low": 0, "high": 0, "p": 1, "p adjusted": 1}
-    thirds = told(entry("one", same, same, same), entry("other", same), with_spread=True)
+    thirds = told(entry("one", same, same, same), entry("other", same))
     assert thirds[0]["p"] == 1, "nor are means of them, which differ by rounding"
 
 
@@ -109,42 +109,52 @@ def seeds_of_one_configuration(rng, seeds, deviation):
     return [easy + deviation * rng.standard_normal() + 0.02 * rng.standard_normal(300) for _ in range(seeds)]
 
 
-def test_seeds_are_told_apart_as_runs_but_not_as_settings(fewer):
-    """Where seeds differ for everybody, a single pair can't tell chance in training from a better setting."""
-    rng, runs, groups = np.random.default_rng(1), [], []
+def test_seeds_of_one_configuration_are_rarely_told_apart(fewer):
+    """Where seeds differ for everybody, people alone can't tell chance in training from better settings."""
+    rng, people_alone, seeds_known, groups = np.random.default_rng(1), [], [], []
     for _ in range(60):
         seeds = seeds_of_one_configuration(rng, 6, deviation=0.01)
-        (single,) = told(entry("one", seeds[0]), entry("other", seeds[1]))
-        (group,) = told(entry("one", *seeds[:3]), entry("other", *seeds[3:]), with_spread=True)
-        runs.append(single["p"] < 0.05)
+        strangers = told(entry("one", seeds[0]), entry("other", seeds[1]))
+        known = told(*(entry(str(place), seed, settings="same") for place, seed in enumerate(seeds)))
+        (group,) = told(
+            entry("one", *seeds[:3], settings="same"), entry("other", *seeds[3:], settings="same")
+        )
+        people_alone.append(strangers[0]["p"] < 0.05)
+        seeds_known.append(known[0]["p"] < 0.05)
         groups.append(group["p"] < 0.05)
-    assert np.mean(runs) > 0.5
+    assert np.mean(people_alone) > 0.5
+    assert np.mean(seeds_known) <= 0.1
     assert np.mean(groups) <= 0.1
+
+
+def test_two_seeds_alone_are_not_told_apart(fewer):
+    """All that is known of how much seeds differ is their difference."""
+    easy = RNG.random(300)
+    (pair,) = told(entry("one", easy, settings="same"), entry("other", easy + 0.1, settings="same"))
+    assert pair["p"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_better_settings_are_found_by_their_seeds(fewer):
     rng = np.random.default_rng(2)
     seeds = seeds_of_one_configuration(rng, 8, deviation=0.003)
-    (pair,) = told(
-        entry("one", *seeds[:4]), entry("other", *(seed + 0.02 for seed in seeds[4:])), with_spread=True
-    )
+    (pair,) = told(entry("one", *seeds[:4]), entry("other", *(seed + 0.02 for seed in seeds[4:])))
     assert pair["p"] < 0.01
 
 
 def test_the_spread_of_seeds_is_pooled():
     level = np.ones((1, 10, 2))
-    spread = seed_spread(
-        [level * np.asarray([1, 2, 3])[:, None, None], level, level * np.asarray([[[5]], [[7]]])]
-    )
+    seeds = [("a", level * np.asarray([[[1]], [[2]]])), ("a", 3 * level), ("b", level), ("b", 5 * level)]
+    spread = seed_spread([*seeds, ("c", 9 * level), (None, 7 * level), (None, level)])
     assert spread.freedom == 3
-    assert spread.deviation == pytest.approx([(4 / 3) ** 0.5] * 2)
+    assert spread.deviation == pytest.approx([(10 / 3) ** 0.5] * 2)
+    assert seed_spread([("a", level), ("b", level), (None, level), (None, 2 * level)]) is None
 
 
 def test_what_has_no_seed_adds_no_spread(fewer):
     easy = RNG.random(300)
     seeds = [easy + 0.1 * shift for shift in (-1, 0, 1)]
-    baselines = [entry(name, easy + gain, has_seed=False) for name, gain in (("EASE", 0), ("item-kNN", 0.01))]
-    pairs = told(entry("visrec", *seeds), *baselines, with_spread=True)
+    baselines = [entry(name, easy + gain, settings=None) for name, gain in (("EASE", 0), ("item-kNN", 0.01))]
+    pairs = told(entry("visrec", *seeds), *baselines)
     lengths = [pair["high"] - pair["low"] for pair in pairs]
     assert lengths[0] > 0.1
     assert lengths[2] < 1e-6, "everybody gains the same"
@@ -153,12 +163,12 @@ def test_what_has_no_seed_adds_no_spread(fewer):
 def test_a_section_that_not_all_have_or_few_people_ask_is_left_out(fewer):
     values = RNG.random(300)
     both = entry("one", values).sections | entry("one", values, section="cold").sections
-    report = compare([Entry("one", both, True), entry("other", values)], with_spread=False)
+    report = compare([Entry("one", both, "one"), entry("other", values)])
     assert list(report["sections"]) == ["warm"]
     assert report["left out"] == {"cold": "other has no figures there"}
     few = [entry(name, values[:9], people=np.arange(9)) for name in ("one", "other")]
     with pytest.raises(EvaluationError, match="warm: fewer than 20 people"):
-        compare(few, with_spread=False)
+        compare(few)
 
 
 def test_query_results_are_read_as_they_were_written(tmp_path):
@@ -262,12 +272,19 @@ def test_seeds_of_one_configuration_are_compared_as_one(measured, another, visre
     report = json.loads((tmp_path / "compared.json").read_text())
     assert [each["seeds"] for each in report["entries"]] == [[0, 1, 2], [0, 1], []]
     assert report["sections"]["warm"]["differences"][0]["ndcg@10"]["p"] < 0.05
-    assert "settings are compared" in capsys.readouterr().out
+    assert "How much seeds differ counts" in capsys.readouterr().out
 
 
-def test_runs_that_differ_by_their_seed_alone_are_said_to(measured, another, visrec, capsys):
-    assert visrec("compare", measured, another("other", seed=1)) == 0
-    assert "differ in nothing but their seed" in capsys.readouterr().out
+def test_runs_that_differ_by_their_seed_alone_are_known_to(measured, another, visrec, capsys):
+    assert visrec("compare", measured, another("other", gain=0.05, seed=1)) == 0
+    assert "How much seeds differ counts" in capsys.readouterr().out
+
+
+def test_states_of_one_training_are_no_seeds(measured, another, visrec, capsys):
+    assert visrec("compare", measured, another("last", gain=0.05)) == 0
+    said = capsys.readouterr().out
+    assert "Each run is one seed" in said
+    assert "p < 0.001" in said
 
 
 def fails(visrec, capsys, *words):

@@ -2,13 +2,14 @@
 
 The 95% interval is that of the bootstrap's percentiles; p comes from the same samples (`bootstrap.p_value`;
 Efron & Tibshirani, An Introduction to the Bootstrap, 1993). Samples of people say what other people would
-have made of these very models. They don't say how another seed would have turned out: to compare settings,
-several seeds of each are averaged, and how much seeds differ is added to each sample.
+have made of these very models. They don't say how another seed would have turned out. Where several seeds of
+some settings are compared, how much they differ is known, and is added to each sample.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,8 +38,8 @@ class Entry(NamedTuple):
 
     name: str
     sections: dict[str, Asked]
-    has_seed: bool
-    """Whether another seed would come out otherwise."""
+    settings: Hashable | None
+    """What seeds of one configuration share; None for what comes out the same whatever the seed."""
 
 
 class Pair(NamedTuple):
@@ -61,15 +62,15 @@ class SeedSpread(NamedTuple):
     """How many degrees of freedom it was estimated with, at least 1."""
 
 
-def compare(entries: list[Entry], *, with_spread: bool) -> dict[str, Any]:
+def compare(entries: list[Entry]) -> dict[str, Any]:
     """Compare each pair of entries in each section that all of them have.
 
     Args:
         entries: two or more, each asked the same in the sections that it has.
-        with_spread: whether how much seeds differ counts too; some entry has several then.
 
     Returns:
-        `sections`, each with its number of `people` and `queries`; `figures`, metric → mean for each entry;
+        `sections`, each with its number of `people` and `queries`; with how many `seed degrees of freedom` it
+        is known how much seeds differ, 0 where it isn't; `figures`, metric → mean for each entry;
         and `differences`: `entry` and `less`, places of two entries, and metric → `difference` of the first
         less the second, its 95% interval `low` to `high`, `p`, and `p adjusted` for the number of pairs
         (Holm, Scandinavian Journal of Statistics 6:2, 1979), in each section and metric by itself.
@@ -83,21 +84,27 @@ def compare(entries: list[Entry], *, with_spread: bool) -> dict[str, Any]:
     if len(left_out) == len(names):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise EvaluationError(f"nothing to compare ({reasons or 'people were asked nothing'})")
-    sections = {
-        name: _section(name, entries, with_spread=with_spread) for name in names if name not in left_out
-    }
+    sections = {name: _section(name, entries) for name in names if name not in left_out}
     return {"sections": sections, "left out": left_out}
 
 
-def seed_spread(several: list[Values]) -> SeedSpread:
-    """How much seeds differ, pooled over configurations, which are taken to differ by the same.
+def seed_spread(seeds: list[tuple[Hashable | None, Values]]) -> SeedSpread | None:
+    """How much seeds differ, pooled over settings, whose seeds are taken to differ alike.
 
     Args:
-        several: float64 [seeds, n, 2] of each configuration; two seeds or more of at least one.
+        seeds: settings, and float64 [seeds, n, 2] that some of their seeds reached.
+
+    Returns:
+        None where no settings have two seeds.
     """
-    means = [reached.mean(axis=1) for reached in several]
-    freedom = sum(len(each) - 1 for each in means)
-    squares = np.sum([((each - each.mean(axis=0)) ** 2).sum(axis=0) for each in means], axis=0)
+    means: dict[Hashable, list[Values]] = {}
+    for settings, reached in seeds:
+        if settings is not None:
+            means.setdefault(settings, []).extend(reached.mean(axis=1))
+    freedom = sum(len(each) - 1 for each in means.values())
+    if not freedom:
+        return None
+    squares = np.sum([np.var(each, axis=0) * len(each) for each in means.values()], axis=0)
     return SeedSpread(np.sqrt(squares / freedom), freedom)
 
 
@@ -107,7 +114,7 @@ def sampled_differences(pairs: list[Pair], people: Rows, spread: SeedSpread | No
     Args:
         pairs: one or more.
         people: int64 [n], who asked.
-        spread: how much seeds differ; None to leave it out.
+        spread: how much seeds differ; None where that is not known.
     """
     # seeds that came out alike have means that differ by rounding
     drawn = resampled_means(np.stack([pair.gained.round(9) for pair in pairs], axis=1), people, RESAMPLES)
@@ -136,13 +143,14 @@ def _why_not(name: str, entries: list[Entry]) -> str:
     return ""
 
 
-def _section(name: str, entries: list[Entry], *, with_spread: bool) -> dict[str, Any]:
+def _section(name: str, entries: list[Entry]) -> dict[str, Any]:
     people = entries[0].sections[name].people
     reached = [entry.sections[name].reached for entry in entries]
     means = [each.mean(axis=0) for each in reached]
-    several = [each for each, entry in zip(reached, entries, strict=True) if entry.has_seed]
-    spread = seed_spread(several) if with_spread else None
-    shares = [entry.has_seed / len(each) for each, entry in zip(reached, entries, strict=True)]
+    spread = seed_spread([(entry.settings, each) for entry, each in zip(entries, reached, strict=True)])
+    shares = [
+        0.0 if entry.settings is None else 1 / len(each) for entry, each in zip(entries, reached, strict=True)
+    ]
     pairs = [
         Pair(less, entry, means[entry] - means[less], shares[less] + shares[entry])
         for less, entry in itertools.combinations(range(len(entries)), 2)
@@ -153,6 +161,7 @@ def _section(name: str, entries: list[Entry], *, with_spread: bool) -> dict[str,
     return {
         "people": len(np.unique(people)),
         "queries": len(people),
+        "seed degrees of freedom": spread.freedom if spread else 0,
         "figures": [dict(zip(METRICS, each.mean(axis=0).tolist(), strict=True)) for each in means],
         "differences": [
             {"entry": pair.entry, "less": pair.less}

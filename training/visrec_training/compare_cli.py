@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from visrec_training.compare import compare
-from visrec_training.compared_runs import Run, by_settings, entry, find_runs
+from visrec_training.compared_runs import Run, by_settings, find_runs, make_entries
 from visrec_training.errors import EvaluationError
 from visrec_training.files import write_text
 from visrec_training.intervals import HISTORY
@@ -28,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",
         action="store_true",
-        help="runs that differ in nothing but their seed are one, by their mean, and how much seeds differ"
-        " counts: compares settings, where single runs compare how each turned out",
+        help="runs that differ in nothing but their seed are one, by their mean: compares settings",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON here too")
 
@@ -49,11 +48,8 @@ def run(args: argparse.Namespace) -> int:
         }
         for group in groups
     ]
-    report = {
-        "entries": entries,
-        **compare([entry(group) for group in groups], with_spread=args.seeds),
-        "notes": _notes(groups, with_spread=args.seeds),
-    }
+    compared = compare(make_entries(groups))
+    report = {"entries": entries, **compared, "notes": _notes(groups, compared)}
     if args.out:
         write_text(args.out, json.dumps(report, indent=2) + "\n")
     print(format_comparison(report))
@@ -86,19 +82,16 @@ def _sure(figures: dict[str, float]) -> str:
     return f"{figures['difference']:+.4f} ({figures['low']:+.4f} to {figures['high']:+.4f}), {p}"
 
 
-def _notes(groups: list[list[Run]], *, with_spread: bool) -> list[str]:
+def _notes(groups: list[list[Run]], compared: dict[str, Any]) -> list[str]:
     """What a reader has to know of each p."""
     notes = ["In brackets: 95% intervals. p: two-sided, by a paired bootstrap over people."]
     if len(groups) > 2:
         notes.append(
             "Each p is corrected for the number of pairs (Holm), in each section and column by itself."
         )
-    settings = [group[0].settings for group in groups if group[0].has_seed]
-    if with_spread:
-        notes.append("How much seeds differ counts: settings are compared, not single runs.")
-    elif len(set(settings)) < len(settings):
-        notes.append("Runs among these differ in nothing but their seed: what tells them apart is chance.")
-    elif settings:
+    if any(section["seed degrees of freedom"] for section in compared["sections"].values()):
+        notes.append("How much seeds differ counts: it is known from runs that differ in nothing else.")
+    elif any(run.has_seed for group in groups for run in group):
         notes.append(
             "Each run is one seed, and another may turn out otherwise: to compare settings, give several"
             " seeds of each, and --seeds."

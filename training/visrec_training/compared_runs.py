@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -99,15 +100,25 @@ def by_settings(runs: list[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
-def entry(group: list[Run]) -> Entry:
-    """What is compared as one: a run, or several seeds of one configuration."""
-    first = group[0]
-    sections = {}
-    for name, section in first.measured.results.items():
-        if all(first.row in _reached(run, name) for run in group):
-            reached = np.stack([_reached(run, name)[first.row] for run in group])
-            sections[name] = Asked(section.people, reached)
-    return Entry(first.name, sections, first.has_seed)
+def make_entries(groups: list[list[Run]]) -> list[Entry]:
+    """What is compared: each a run, or several seeds of one configuration.
+
+    Runs of the same settings and seed are other states of one training, such as best.pt and last.pt, and say
+    nothing of how much seeds differ: those settings then count as different.
+    """
+    seeds = Counter((run.settings, run.seed) for group in groups for run in group)
+    states = {settings for (settings, _), count in seeds.items() if count > 1}
+    entries = []
+    for place, group in enumerate(groups):
+        first = group[0]
+        sections = {}
+        for name, section in first.measured.results.items():
+            if all(first.row in _reached(run, name) for run in group):
+                reached = np.stack([_reached(run, name)[first.row] for run in group])
+                sections[name] = Asked(section.people, reached)
+        settings = (first.settings, place) if first.settings in states else first.settings
+        entries.append(Entry(first.name, sections, settings if first.has_seed else None))
+    return entries
 
 
 def _reached(run: Run, section: str) -> dict[str, Values]:
