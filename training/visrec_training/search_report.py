@@ -105,6 +105,8 @@ def _charts(measured: list[FrozenTrial]) -> dict[str, str]:
     """Title → chart as HTML, in which a trial that was given up counts with what it had reached."""
     study = optuna.create_study(direction="maximize")
     for trial in measured:
+        while len(study.trials) < trial.number:  # a study numbers what is added; these came to no figures
+            study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
         whole = copy.deepcopy(trial)
         whole.state, whole.value = TrialState.COMPLETE, _mean(trial)
         study.add_trial(whole)
