@@ -8,7 +8,6 @@ import numpy as np
 from torch import Tensor
 
 from visrec_training.balance import FITTED, NEIGHBOURS, REGRESSION, SPECTRAL, choose
-from visrec_training.closed_form import PROBE_SHARE
 from visrec_training.examples import follows
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
@@ -20,6 +19,7 @@ from visrec_training.validation import Judged, Validation, judge
 SCORED, ASKED = (1_000, 8_000), (100, 500)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
 SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
+NEW_SHARE = 0.3  # of what a ranking with new items is worth, where they are asked for apart
 AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)  # next to what puts new items as far apart as known ones
@@ -96,14 +96,15 @@ class Tuning:
     def _on_trial(self, sections: Iterable[Section]) -> float:
         """How good rankings with new items are.
 
-        Where known and new ones are asked for apart, each counts by how often people turn to such an item.
+        Where known and new ones are asked for apart, new ones count more than they are asked for: what is
+        never shown is never learned of.
         """
         items = self._asked(self._live.on_trial())
         reached = [judge(*items, section, self._validation.sent).ndcg for section in sections]
         if len(reached) == 1:
             return reached[0]
         known, new = reached
-        return (1 - PROBE_SHARE) * known + PROBE_SHARE * new
+        return (1 - NEW_SHARE) * known + NEW_SHARE * new
 
     def _asked(self, items: Items) -> tuple[FusionScorer, Tensor, Tensor]:
         model = self._model
