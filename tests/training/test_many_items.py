@@ -95,7 +95,7 @@ def test_sparse_weights_leave_the_same_rest_as_dense_ones():
     sources, targets = torch.randn(2, ITEMS, 3, generator=generator)
     kept = torch.tensor([0, 2, 3, 5, 9, 11])
     torch.testing.assert_close(local.among(kept), dense.among(kept))
-    torch.testing.assert_close(local.coo().to_dense(), dense.votes)
+    torch.testing.assert_close(local.matrix.to_dense(), dense.votes)
     found = [laid_out(each.rest(sources, targets, 2.0, kept)) for each in (local, dense)]
     found[1].fill_diagonal_(0)  # sparse weights say nothing of an item by itself, not even beyond its place
     torch.testing.assert_close(*found)

@@ -71,8 +71,8 @@ def learn_places(
     """
     told = people.told().double()
     apart = (
-        (take_apart(_matrix(weights), config.regression_dim), config.regression_dim),
-        (_tastes(people, config.spectral_dim, dense=len(landmarks) == len(met)), config.spectral_dim),
+        (take_apart(weights.matrix, config.regression_dim), config.regression_dim),
+        (_tastes(people, config.spectral_dim, dense=isinstance(weights, DenseWeights)), config.spectral_dim),
     )
     *factors, spreads, units = zip(*(_part(svd, rank, told) for svd, rank in apart), strict=True)
     sources, targets = (torch.cat(each, dim=1) for each in factors)
@@ -121,10 +121,6 @@ def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: Trai
     tower.picture.places.bias.copy_(offset - scale * by_looks.T @ mean)
     tower.id_places.weight[learned.rows] = (known - predicted).float()
     return (predicted.index_copy(0, chosen, unseen * stretch) + offset).float()
-
-
-def _matrix(weights: ItemWeights) -> Tensor:
-    return weights.votes if isinstance(weights, DenseWeights) else weights.coo()
 
 
 def _tastes(people: People, rank: int, *, dense: bool) -> Svd:

@@ -7,6 +7,7 @@ on validation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
@@ -37,6 +38,11 @@ class DenseWeights:
 
     votes: Tensor
     """float64 [n, n]: row i is what i says; the diagonal is 0."""
+
+    @property
+    def matrix(self) -> Tensor:
+        """All of them, float64 [n, n]."""
+        return self.votes
 
     def among(self, places: Tensor) -> Tensor:
         """What some of the items, int64 [k], say for each other: float32 [k, k]."""
@@ -80,8 +86,9 @@ class SparseWeights:
             votes[part] -= (sources[speakers[part]] * targets[spoken[part]]).sum(1)
         return strongest_entries(speakers, spoken, votes)
 
-    def coo(self) -> Tensor:
-        """The weights as a sparse tensor of torch, float64."""
+    @property
+    def matrix(self) -> Tensor:
+        """All of them, sparse float64 [n, n]."""
         speakers, spoken, votes = self._entries()
         place = torch.stack([speakers, spoken])
         return torch.sparse_coo_tensor(
@@ -110,8 +117,9 @@ def fit_weights(
         validation: questions that `people` do not answer; may have none.
         most_dense: beyond so many items each is predicted from a few others, by shared people alone.
     """
-    words, ridge = _strengths(people, met, content, validation)
-    if len(met) > most_dense:
+    is_sparse = len(met) > most_dense
+    words, ridge = _strengths(people, met, content, validation, (0.0,) if is_sparse else WORDS)
+    if is_sparse:
         return SparseWeights(fit_local_weights(people, ridge), met.device)
     together = people.together()
     return DenseWeights(ease(together + words * content.shared_words(met, met) if words else together, ridge))
@@ -130,13 +138,15 @@ def ease(gram: Tensor, ridge: float) -> Tensor:
     return weights
 
 
-def _strengths(people: People, met: Tensor, content: Content, validation: Section) -> tuple[float, float]:
-    """How much shared words count beside shared people, and the ridge, in people."""
+def _strengths(
+    people: People, met: Tensor, content: Content, validation: Section, options: Sequence[float]
+) -> tuple[float, float]:
+    """How much shared words count beside shared people, of some options, and the ridge, in people."""
     chosen = people.most_met(CHOICE_ITEMS)
     rows = met[chosen]
     asked = _among(validation.first(CHOICE_PEOPLE), rows)
     if not len(asked.queries):
-        return WORDS[0], RIDGES[0]
+        return options[0], RIDGES[0]
     together, shared = people.among(chosen).together(), content.shared_words(rows, rows)
     histories = _histories(asked.queries, rows)
 
@@ -146,7 +156,7 @@ def _strengths(people: People, met: Tensor, content: Content, validation: Sectio
         ranked = rank_scores(scores.cpu().numpy(), asked)
         return ranking_metrics(ranked, asked.queries.targets)["ndcg@10"]
 
-    words = max(WORDS, key=lambda each: score(each, RIDGES[0]))
+    words = max(options, key=lambda each: score(each, RIDGES[0]))
     return words, max(RIDGES, key=lambda each: score(words, each))
 
 

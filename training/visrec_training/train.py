@@ -1,4 +1,4 @@
-"""The training loop: full softmax over the catalogue, item vectors made anew in each step."""
+"""The training loop: the closed form first, then gradient steps, kept where validation says so."""
 
 from __future__ import annotations
 

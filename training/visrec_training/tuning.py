@@ -42,9 +42,10 @@ class Tuning:
         """bool [N]: items that were met, but are not to be learned from by gradient."""
         if live.closed_form and validation.asks_people:
             is_probe = live.closed_form.is_probe.cpu().numpy()
-            if follows(split.without(is_probe).train):
+            asked = split.validation_with_new(is_probe)
+            if asked and follows(split.without(is_probe).train):
                 self.taken_for_new = is_probe
-                self._with_new = tuple(each.sample(scored) for each in split.validation_with_new(is_probe))
+                self._with_new = tuple(each.sample(scored) for each in asked)
 
     def before_training(self) -> None:
         """Weigh all that is fitted in closed form; without people to ask, leave it as it is."""
