@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # more would spin beside servers, on two cores
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as `visrec` does
 
 
 @pytest.fixture(scope="session")

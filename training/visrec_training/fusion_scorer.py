@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visrec_training.item_tower import Items
-from visrec_training.query_tower import History, QueryTower
+from visrec_training.query_tower import History, QueryTower, Said
 from visrec_training.text_space import TextSpace
 
 
@@ -53,10 +53,24 @@ class FusionScorer(nn.Module):
         sentence: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Score every item: logits [B, N] and attention [B, 7, 7]. Arguments as for `forward`."""
-        read = History.look_up(self.item_vectors, self.sources, history, self.tower.config)
-        query, attention, said = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
-        logits = add_votes(query @ self.item_vectors.T, self.neighbours, self.votes, history, said)
-        return add_matches(logits, self._match, sentence, hashes, tokens), attention
+        said, attention = self.read(aspects, maps, history, tokens, hashes)
+        return self.compare(said, history, tokens, hashes, sentence), attention
+
+    def read(
+        self, aspects: Tensor, maps: Tensor, history: Tensor, tokens: Tensor, hashes: Tensor
+    ) -> tuple[Said, Tensor]:
+        """What requests say, and where they looked, float [B, 7, 7]. Arguments as for `forward`."""
+        looked_up = History.look_up(self.item_vectors, self.sources, history, self.tower.config)
+        said, attention = self.tower.read(aspects, maps, looked_up, self.space.known_words(hashes, tokens))
+        return said, attention
+
+    def compare(
+        self, said: Said, history: Tensor, tokens: Tensor, hashes: Tensor, sentence: Tensor
+    ) -> Tensor:
+        """Logits [B, N] of what was read. Other arguments as for `forward`."""
+        query, counted = self.tower.weigh(said)
+        logits = add_votes(query @ self.item_vectors.T, self.neighbours, self.votes, history, counted)
+        return add_matches(logits, self._match, sentence, hashes, tokens)
 
     def _match(self, *text: Tensor) -> Tensor:
         return self.space(*text) @ self.item_texts.T

@@ -39,6 +39,21 @@ class History(NamedTuple):
         return cls(vectors[chosen][..., : config.dim], sources[chosen], rows >= 0)
 
 
+class Said(NamedTuple):
+    """What B requests say in each space, before it is weighed."""
+
+    content: Tensor
+    """float [B, dim], of length 1."""
+    regression: Tensor
+    """float [B, regression_dim]."""
+    spectral: Tensor
+    """float [B, spectral_dim]."""
+    counted: Tensor
+    """float [B, L], how much each item of a history counts for its neighbours."""
+    told: Tensor
+    """float [B, 3], how much is told: what the balance depends on."""
+
+
 class HistoryEncoder(nn.Module):
     """`History` → what it says in each space: [B, dim] and [B, collaborative_dim]; 0 where it is empty.
 
@@ -112,7 +127,13 @@ class QueryTower(nn.Module):
     def forward(
         self, aspects: Tensor, maps: Tensor, history: History, tokens: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Make queries.
+        """Make queries. Arguments as for `read`."""
+        said, attention = self.read(aspects, maps, history, tokens)
+        query, counted = self.weigh(said)
+        return query, attention, counted
+
+    def read(self, aspects: Tensor, maps: Tensor, history: History, tokens: Tensor) -> tuple[Said, Tensor]:
+        """What requests say, and where they looked.
 
         Args:
             aspects: float [B, M, d]; all 0 where there is no picture.
@@ -124,7 +145,7 @@ class QueryTower(nn.Module):
         has_history = history.present.any(dim=1, keepdim=True).float()
         has_words = tokens.gt(0).any(dim=1, keepdim=True).float()
         sent = torch.cat([has_picture, has_history, has_words], dim=-1)
-        pooled, summed, counted_items = self.history(history)
+        pooled, summed, counted = self.history(history)
         words = self.words(tokens)
         picture, attention = self._picture(aspects, maps, pooled, words)
         content = self._content(picture * has_picture, pooled, words, sent)
@@ -135,14 +156,19 @@ class QueryTower(nn.Module):
         widths = [self.config.regression_dim, self.config.spectral_dim]
         regression, spectral = collaborative.split(widths, dim=-1)
         told = history.present.sum(1, keepdim=True) + has_picture + has_words
-        weights = self.balance(torch.cat([has_picture, told.log1p(), has_words], dim=-1))
+        told = torch.cat([has_picture, told.log1p(), has_words], dim=-1)
+        return Said(content, regression, spectral, counted, told), attention
+
+    def weigh(self, said: Said) -> tuple[Tensor, Tensor]:
+        """Queries [B, width of an item vector], and how much histories have to say for neighbours, [B, L]."""
+        weights = self.balance(said.told)
         parts = (
-            weights.content * content,
-            weights.regression * regression,
-            weights.spectral * spectral,
+            weights.content * said.content,
+            weights.regression * said.regression,
+            weights.spectral * said.spectral,
             weights.popularity,
         )
-        return torch.cat(parts, dim=-1), attention, weights.neighbours * counted_items
+        return torch.cat(parts, dim=-1), weights.neighbours * said.counted
 
     def _picture(self, aspects: Tensor, maps: Tensor, pooled: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """The picture as this person sees it, [B, dim], and where it was looked at, [B, 7, 7]."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from visrec_training.examples import pad_histories
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.interactions import Rows
 from visrec_training.item_texts import load_text_graph
-from visrec_training.split import Section
+from visrec_training.query_tower import Said
+from visrec_training.split import NOTHING, Section
 from visrec_training.vocabulary import Vocabulary
 
 DEPTH, BATCH = 20, 512
@@ -81,6 +82,16 @@ class Ranking:
     """float32 [n, 20]: SCORE, the softmax over the whole catalogue; 0 beside -1."""
 
 
+class Read(NamedTuple):
+    """Some queries of a section, as the model has read them."""
+
+    said: Said
+    history: Tensor
+    """int64 [B, L], rows; -1 pads."""
+    text: tuple[Tensor, Tensor, Tensor]
+    """Tokens, hashes and sentences."""
+
+
 @torch.inference_mode()
 def rank_catalogue(
     scorer: FusionScorer,
@@ -100,8 +111,20 @@ def rank_catalogue(
         modalities: what is sent.
         typed: n texts; used only if `modalities.words`.
     """
+    return rank_read(scorer, section, read_queries(scorer, aspects, maps, section, modalities, typed))
+
+
+@torch.inference_mode()
+def read_queries(
+    scorer: FusionScorer,
+    aspects: Tensor,
+    maps: Tensor,
+    section: Section,
+    modalities: Modalities,
+    typed: Typed | None = None,
+) -> Iterator[Read]:
+    """Have the model read the queries of a section, a batch at a time. Arguments as for `rank_catalogue`."""
     queries = section.queries.with_viewed() if modalities.viewed_in_history else section.queries
-    rows, scores = [], []
     device = scorer.item_vectors.device
     if typed is None or not modalities.words:
         typed = Typed.nothing(len(queries), scorer.space.width)
@@ -109,22 +132,30 @@ def rank_catalogue(
         chosen = slice(start, start + BATCH)
         viewed, histories = queries.viewed[chosen], queries.histories[chosen]
         longest = max(1, *map(len, histories))
-        history = pad_histories(histories, min(longest, scorer.tower.history.recency.shape[1]))
+        padded = pad_histories(histories, min(longest, scorer.tower.history.recency.shape[1]))
+        history = torch.from_numpy(padded if modalities.history else np.full_like(padded, -1)).to(device)
         pictures = torch.from_numpy(viewed.clip(min=0)).to(device)
         has_picture = torch.from_numpy((viewed >= 0) & modalities.picture).to(device).view(-1, 1, 1)
-        logits, _ = scorer.logits(
-            aspects[pictures] * has_picture,
-            maps[pictures] * has_picture,
-            torch.from_numpy(history if modalities.history else np.full_like(history, -1)).to(device),
-            *(tensor.to(device) for tensor in typed.tensors(chosen)),
+        tokens, hashes, sentences = (each.to(device) for each in typed.tensors(chosen))
+        said, _ = scorer.read(
+            aspects[pictures] * has_picture, maps[pictures] * has_picture, history, tokens, hashes
         )
-        probabilities = logits.softmax(dim=-1)[:, : scorer.items]
-        best = best_items(logits[:, : scorer.items], section, start)
+        yield Read(said, history, (tokens, hashes, sentences))
+
+
+@torch.inference_mode()
+def rank_read(scorer: FusionScorer, section: Section, read: Iterable[Read]) -> Ranking:
+    """Rank the catalogue for the queries of a section, as read by `read_queries`, in their order."""
+    rows = [np.zeros((0, DEPTH), dtype=np.int64)]
+    scores = [np.zeros((0, DEPTH), dtype=np.float32)]
+    start = 0
+    for each in read:
+        logits = scorer.compare(each.said, each.history, *each.text)
+        best = best_items(logits, section, start)
+        scored = (logits.gather(1, best.clamp_min(0)) - logits.logsumexp(1, keepdim=True)).exp()
         rows.append(best.cpu().numpy())
-        scored = probabilities.gather(1, best.clamp_min(0)) * (best >= 0)
-        scores.append(scored.cpu().numpy())
-    if not rows:
-        return Ranking(np.zeros((0, DEPTH), dtype=np.int64), np.zeros((0, DEPTH), dtype=np.float32))
+        scores.append((scored * (best >= 0)).cpu().numpy())
+        start += len(best)
     return Ranking(np.concatenate(rows), np.concatenate(scores))
 
 
@@ -150,8 +181,9 @@ def best_items(values: Tensor, section: Section, start: int = 0) -> Tensor:
     """
     ranked = torch.from_numpy(section.ranked).to(values.device)
     values = values.masked_fill(~ranked, -torch.inf)
-    for row, seen in enumerate(section.queries.seen[start : start + len(values)]):
-        values[row, torch.from_numpy(seen).to(values.device)] = -torch.inf
+    seen = section.queries.seen[start : start + len(values)]
+    asking = np.repeat(np.arange(len(seen)), [len(each) for each in seen])
+    values[torch.from_numpy(asking), torch.from_numpy(np.concatenate([NOTHING, *seen]))] = -torch.inf
     best, rows = values.topk(min(DEPTH, values.shape[1]), dim=-1)
     rows = rows.masked_fill(best == -torch.inf, -1)
     return torch.nn.functional.pad(rows, (0, DEPTH - rows.shape[1]), value=-1)

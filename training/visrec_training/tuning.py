@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor
 
 from visrec_training.balance import FITTED, NEIGHBOURS, REGRESSION, SPECTRAL, choose
 from visrec_training.examples import follows
@@ -14,7 +13,7 @@ from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
 from visrec_training.split import Section, Split
-from visrec_training.validation import Judged, Validation, judge
+from visrec_training.validation import Rehearsal, Validation
 
 SCORED, ASKED = (1_000, 8_000), (100, 500)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
@@ -52,11 +51,13 @@ class Tuning:
         if not self._with_new:
             return
         tower = self._model.query_tower
-        tower.balance.weigh(FITTED, self._quality)
+        tower.balance.weigh(FITTED, self._rehearse())
         if self._has_order:
-            choose(FADES, tower.history.fade, self._quality)
+            choose(FADES, tower.history.fade, lambda: self._rehearse()())
         self._scale_new_items()
-        tower.balance.temper(lambda: self._judged(self._known.first(self._asked_count)).excess)
+        known = self._known.first(self._asked_count)
+        rehearsal = self._questions(self._live.items, known)
+        tower.balance.temper(lambda: rehearsal.judge().excess)
 
     def after_epoch(self) -> None:
         """Weigh what is fitted in closed form.
@@ -64,24 +65,46 @@ class Tuning:
         Training sees no table, and places that were fitted to the very examples that it learns from.
         """
         if self._with_new:
-            self._model.query_tower.balance.weigh(AFTER_EPOCH, self._quality)
+            self._model.query_tower.balance.weigh(AFTER_EPOCH, self._rehearse())
             self._scale_new_items()
 
     def score(self) -> dict[str, float]:
         """Validation's figures; none where there are no questions."""
         if self._validation.lacking:
             return {}
-        figures = {"ndcg@10": self._judged(self._known).ndcg}
+        figures = {"ndcg@10": self._questions(self._live.items, self._known).judge().ndcg}
         if self._with_new:
-            figures["ndcg@10 with new items"] = self._on_trial(self._with_new)
+            figures["ndcg@10 with new items"] = self._rehearse_new(self._with_new)()
         return figures
 
-    def _quality(self) -> float:
-        """How good rankings of known items are, and with new ones among them, by long and short histories."""
+    def _rehearse(self) -> Callable[[], float]:
+        """Says how good rankings are by the balance as it is then; all else stays as it is now.
+
+        Of known items, and with new ones among them, by long and by short histories.
+        """
         known = self._known.first(self._asked_count)
         with_new = [section.first(self._asked_count) for section in self._with_new]
-        long = self._judged(known).ndcg + self._on_trial(with_new)
-        return long + self._judged(self._short(known)).ndcg + self._on_trial(map(self._short, with_new))
+        of_known = [self._questions(self._live.items, each) for each in (known, self._short(known))]
+        of_new = [self._rehearse_new(each) for each in (with_new, list(map(self._short, with_new)))]
+        return lambda: sum(each.judge().ndcg for each in of_known) + sum(each() for each in of_new)
+
+    def _rehearse_new(self, sections: Sequence[Section]) -> Callable[[], float]:
+        """Says how good rankings with new items are.
+
+        Where known and new ones are asked for apart, new ones count more than they are asked for: what is
+        never shown is never learned of.
+        """
+        items = self._live.on_trial()
+        rehearsals = [self._questions(items, section) for section in sections]
+
+        def quality() -> float:
+            reached = [each.judge().ndcg for each in rehearsals]
+            if len(reached) == 1:
+                return reached[0]
+            known, new = reached
+            return (1 - NEW_SHARE) * known + NEW_SHARE * new
+
+        return quality
 
     def _short(self, section: Section) -> Section:
         rng = None if self._has_order else np.random.default_rng(0)
@@ -89,25 +112,9 @@ class Tuning:
 
     def _scale_new_items(self) -> None:
         asked = [section.first(self._asked_count) for section in self._with_new]
-        choose(NEW_SCALES, self._live.scale_new_items, lambda: self._on_trial(asked))
+        choose(NEW_SCALES, self._live.scale_new_items, lambda: self._rehearse_new(asked)())
 
-    def _judged(self, section: Section) -> Judged:
-        return judge(*self._asked(self._live.items), section, self._validation.sent)
-
-    def _on_trial(self, sections: Iterable[Section]) -> float:
-        """How good rankings with new items are.
-
-        Where known and new ones are asked for apart, new ones count more than they are asked for: what is
-        never shown is never learned of.
-        """
-        items = self._asked(self._live.on_trial())
-        reached = [judge(*items, section, self._validation.sent).ndcg for section in sections]
-        if len(reached) == 1:
-            return reached[0]
-        known, new = reached
-        return (1 - NEW_SHARE) * known + NEW_SHARE * new
-
-    def _asked(self, items: Items) -> tuple[FusionScorer, Tensor, Tensor]:
-        model = self._model
+    def _questions(self, items: Items, section: Section) -> Rehearsal:
+        model, live = self._model, self._live
         scorer = FusionScorer(model.query_tower, model.text_space, items, model.config.top_k).eval()
-        return scorer, self._live.aspects, self._live.maps
+        return Rehearsal(scorer, live.aspects, live.maps, section, self._validation.sent)

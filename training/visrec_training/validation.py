@@ -12,7 +12,7 @@ from visrec_training.data import Catalogue
 from visrec_training.examples import content_pairs, follows
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.metrics import ranking_metrics
-from visrec_training.retrieval import Modalities, rank_catalogue
+from visrec_training.retrieval import Modalities, rank_read, read_queries
 from visrec_training.split import MIN_SEQUENCE, NOTHING, Queries, Section, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
@@ -49,23 +49,37 @@ class Validation:
         return self.lacking is None and HISTORY in self.sent
 
 
-def judge(
-    scorer: FusionScorer, aspects: Tensor, maps: Tensor, section: Section, sent: Sequence[Modalities]
-) -> Judged:
-    """Ask a section's questions with each of what is sent.
+class Rehearsal:
+    """A section's questions, read once and ranked as often as the balance of the model's parts is changed."""
 
-    Args:
-        scorer: holds the catalogue.
-        aspects: float [N, M, d], of the catalogue's pictures.
-        maps: float [N, M, 49].
-        section: at least one question.
-        sent: one or more.
-    """
-    rankings = [rank_catalogue(scorer, aspects, maps, section, each) for each in sent]
-    metrics = [ranking_metrics(each.rows, section.queries.targets) for each in rankings]
-    sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
-    right = np.mean([each["recall@10"] for each in metrics])
-    return Judged(float(np.mean([each["ndcg@10"] for each in metrics])), float(sure - right))
+    def __init__(
+        self,
+        scorer: FusionScorer,
+        aspects: Tensor,
+        maps: Tensor,
+        section: Section,
+        sent: Sequence[Modalities],
+    ) -> None:
+        """Read them, with each of what is sent.
+
+        Args:
+            scorer: holds the catalogue.
+            aspects: float [N, M, d], of the catalogue's pictures.
+            maps: float [N, M, 49].
+            section: at least one question.
+            sent: one or more.
+        """
+        self._scorer, self._section = scorer, section
+        self._read = [list(read_queries(scorer, aspects, maps, section, each)) for each in sent]
+
+    def judge(self) -> Judged:
+        """Rank, and compare with what is right."""
+        targets = self._section.queries.targets
+        rankings = [rank_read(self._scorer, self._section, each) for each in self._read]
+        metrics = [ranking_metrics(each.rows, targets) for each in rankings]
+        sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
+        right = np.mean([each["recall@10"] for each in metrics])
+        return Judged(float(np.mean([each["ndcg@10"] for each in metrics])), float(sure - right))
 
 
 def nothing_held_out(split: Split, part: str) -> str:
