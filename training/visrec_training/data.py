@@ -1,6 +1,6 @@
 """The data contract: a folder with items, interactions and pictures, checked as it is read.
 
-items           item_id, image, title [, category] [, keywords] [, description]
+items           item_id, image, title [, category] [, keywords] [, description] [, free text of any name]
 interactions    user_id, item_id, timestamp [, liked] [, split]
 pictures, where `image` says, relative to the folder
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import numpy as np
 from visrec_training.account import LossLimits, Tally, offenders
 from visrec_training.columns import ids, texts
 from visrec_training.errors import DataError
+from visrec_training.free_text import joined, read_free_text
 from visrec_training.interactions import Interactions, Rows, read_interactions
 from visrec_training.picture_folder import describe_skipped, find_pictures
 from visrec_training.table_files import find_tables, is_table, table_files
@@ -149,11 +150,14 @@ def read_dataset(
     if "items" not in tables:
         raise DataError(f"{folder} holds neither items.parquet nor items.csv, nor items in another form")
     items = read_table(tables["items"], *ITEM_COLUMNS)
-    catalogue, item_rows, warnings = _catalogue(items, folder)
+    free_text = read_free_text(tables["items"], items.unused)
+    catalogue, item_rows, warnings = _catalogue(items, joined(free_text, items.rows), folder)
     item_rows.check("items", limits.items)
     if unread:
         warnings.append(f"not read: {', '.join(unread)} (only {' and '.join(names)})")
-    warnings += _told(items, item_rows, "items")
+    if free_text:
+        warnings.append(f"columns of items that are read with the description: {', '.join(free_text)}")
+    warnings += _told(items, item_rows, "items", read=free_text)
     bare = Dataset(catalogue, None, item_rows, warnings=tuple(warnings), limits=limits)
     if not with_interactions:
         return bare
@@ -169,36 +173,42 @@ def read_dataset(
     )
 
 
-def _told(table: Table, tally: Tally, what: str) -> list[str]:
-    """What of a table is not used, beside the rows that its tally counts."""
-    unused = [f"columns of {what} that are not used: {', '.join(table.unused)}"] if table.unused else []
+def _told(table: Table, tally: Tally, what: str, read: Container[str] = ()) -> list[str]:
+    """What of a table is not used, beside the rows that its tally counts, and further columns that are."""
+    names = [name for name in table.unused if name.strip().casefold() not in read]
+    unused = [f"columns of {what} that are not used: {', '.join(names)}"] if names else []
     return [*unused, *tally.notes]
 
 
-def _catalogue(table: Table, folder: Path) -> tuple[Catalogue, Tally, list[str]]:
+def _catalogue(table: Table, free_text: Sequence[str], folder: Path) -> tuple[Catalogue, Tally, list[str]]:
     """Items sorted by id, so that the order of the table's rows decides nothing."""
     columns = {name: texts(column, name) for name, column in table.columns.items() if name != "item_id"}
     found = ids(table.columns["item_id"], "item_id")
     fields = [columns.get(name, ("",) * table.rows) for name in TEXTS]
     rows: dict[str, tuple[str, ...]] = {}
+    further: dict[str, str] = {}
     dropped = {
         MALFORMED: table.malformed,
         "without an item_id": 0,
         "that repeat another": 0,
     }
     twice: dict[str, None] = {}
-    for code, *values in zip(found.codes.tolist(), *fields, strict=True):
+    for code, text, *values in zip(found.codes.tolist(), free_text, *fields, strict=True):
         if code < 0:
             dropped["without an item_id"] += 1
-        elif rows.setdefault(found.values[code], tuple(values)) != tuple(values):
-            twice[found.values[code]] = None
+            continue
+        item_id = found.values[code]
+        further[item_id] = max(text, further.get(item_id, ""))
+        if rows.setdefault(item_id, tuple(values)) != tuple(values):
+            twice[item_id] = None
     if twice:
         raise DataError(offenders("item ids that stand more than once, with different values", list(twice)))
     if not rows:
         raise DataError(f"{folder} has a table of items with no rows that have an item_id")
     dropped["that repeat another"] = table.rows - len(rows) - dropped["without an item_id"]
     item_ids = sorted(rows)
-    images, titles, *others = zip(*(rows[item_id] for item_id in item_ids), strict=True)
+    images, titles, categories, keywords, described = zip(*(rows[each] for each in item_ids), strict=True)
+    descriptions = joined({"description": described, "": [further[each] for each in item_ids]}, len(rows))
     tally = Tally(
         source=table.source,
         read=table.rows + table.malformed,
@@ -211,7 +221,7 @@ def _catalogue(table: Table, folder: Path) -> tuple[Catalogue, Tally, list[str]]
         if (empty := values.count(""))
     ]
     paths = tuple(_picture(folder, image) for image in images)
-    return Catalogue(tuple(item_ids), paths, titles, *others), tally, warnings
+    return Catalogue(tuple(item_ids), paths, titles, categories, keywords, descriptions), tally, warnings
 
 
 def _picture(folder: Path, image: str) -> Path:
