@@ -27,7 +27,13 @@ def content(items=ITEMS):
     """Items in groups of four; the words of an item are its group's."""
     groups = torch.arange(items) // GROUP
     words = torch.nn.functional.one_hot(groups).double().to_sparse_coo()
-    return Content(words.coalesce(), torch.zeros(items, 3), torch.zeros(items, 2), torch.zeros(items, 1))
+    return Content(
+        words.coalesce(),
+        torch.zeros(items, 3),
+        torch.zeros(items, 4),
+        torch.zeros(items, 2),
+        torch.zeros(items, 1),
+    )
 
 
 def shop(new=(), items=ITEMS):
@@ -176,7 +182,7 @@ def test_items_all_alike_make_no_table_wider_than_others():
     count = 4 * NEIGHBOURS
     ones = torch.ones(count, 1)
     words = ones.double().to_sparse_coo().coalesce()
-    alike = Content(words, torch.zeros(count, 3), torch.zeros(count, 2), ones)
+    alike = Content(words, *(torch.zeros(count, width) for width in (3, 4, 2)), ones)
     everybody = [np.arange(count // 2)] * 3
     met = np.arange(count) < count // 2
     split = dataclasses.replace(shop(), train=everybody, candidates=met, is_cold=~met)
@@ -186,5 +192,6 @@ def test_items_all_alike_make_no_table_wider_than_others():
 def test_pictures_that_differ_by_rounding_alone_are_not_told_apart():
     rounding = 1e-4 * torch.randn(ITEMS, 64, generator=torch.Generator().manual_seed(0))
     gists = 3.0 + rounding
-    looks = Content.of(content().words, torch.zeros(ITEMS, 3), gists, ("",) * ITEMS).looks
+    bare = content()
+    looks = Content.of(bare.words, bare.meanings, bare.sentences, gists, ("",) * ITEMS).looks
     assert looks.norm(dim=1).max() < 0.05

@@ -21,6 +21,7 @@ class Recipe(NamedTuple):
     looks: float
     category: float
     """How much more all of it counts within a category: a red dress tells more of a dress than of a car."""
+    sentences: float = 0.0
 
 
 RECIPES = (
@@ -29,8 +30,14 @@ RECIPES = (
     Recipe(0.3, 0.3, 1.0),
     Recipe(1.0, 0.0, 1.0),
     Recipe(1.0, 0.5, 1.0),
+    Recipe(0.0, 0.5, 0.0, sentences=1.0),
+    Recipe(0.0, 0.0, 0.0, sentences=1.0),
+    Recipe(0.5, 0.5, 0.0, sentences=1.0),
+    Recipe(0.0, 0.5, 1.0, sentences=1.0),
 )
 """Those that are tried; the first where nothing can be chosen by."""
+SENTENCE_WIDTH = 0.3
+"""By how much less their cosine is the likeness of sentences falls to 1 / e: a few near ones count."""
 
 
 @dataclass(frozen=True)
@@ -41,34 +48,48 @@ class Content:
     """Sparse float64 [N, V + 1], TF-IDF."""
     meanings: Tensor
     """float [N, sentence_dim], of length 1 or 0."""
+    sentences: Tensor
+    """float [N, W], of each item's whole text, of length 1 or 0."""
     looks: Tensor
     """float [N, d], of their pictures: of length 1, or shorter where one is hardly unlike the average."""
     categories: Tensor
     """float [N, number of categories], rare ones weighing more, of length 1 or 0."""
 
     @classmethod
-    def of(cls, words: Tensor, meanings: Tensor, gists: Tensor, categories: tuple[str, ...]) -> Self:
+    def of(
+        cls,
+        words: Tensor,
+        meanings: Tensor,
+        sentences: Tensor,
+        gists: Tensor,
+        categories: tuple[str, ...],
+    ) -> Self:
         """Content of which the pictures are known by their gists, float [N, d]."""
         named = torch.from_numpy(category_vectors(categories)).to(meanings.device)
         rarity = (len(named) / (named > 0).sum(0).clamp_min(1)).log()
         looks = F.normalize(gists - gists.mean(0), dim=1, eps=LEAST_GIST)
-        return cls(words, meanings, looks, F.normalize(named * rarity, dim=1))
+        return cls(words, meanings, sentences, looks, F.normalize(named * rarity, dim=1))
 
     def kernel(self, rows: Tensor, columns: Tensor, recipe: Recipe) -> Tensor:
         """How alike the content of items is, float64 [rows, columns]: positive definite over all of them."""
         alike = self.shared_words(rows, columns)
         for share, kind in ((recipe.meanings, self.meanings), (recipe.looks, self.looks)):
             if share:
-                alike += share * kind[rows].double() @ kind[columns].double().T
+                alike += share * _products(kind, rows, columns)
+        if recipe.sentences:
+            distance = 1 - _products(self.sentences, rows, columns)
+            alike += recipe.sentences * torch.exp(-distance / SENTENCE_WIDTH)
         if recipe.category:  # the product of two kernels is one, too
-            alike *= (
-                1 + recipe.category * self.categories[rows].double() @ self.categories[columns].double().T
-            )
+            alike *= 1 + recipe.category * _products(self.categories, rows, columns)
         return alike
 
     def shared_words(self, rows: Tensor, columns: Tensor) -> Tensor:
         """How alike their words are, float64 [rows, columns]."""
         return products(*(self.words.index_select(0, chosen) for chosen in (rows, columns)))
+
+
+def _products(vectors: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    return vectors[rows].double() @ vectors[columns].double().T
 
 
 def products(one: Tensor, other: Tensor) -> Tensor:

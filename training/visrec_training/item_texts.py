@@ -84,6 +84,15 @@ def read_item_texts(catalogue: Catalogue, encoder: str, space: TextSpace) -> Ite
     return ItemTexts([tuple(tokens[place[text]] for text in each) for each in fields], meanings)
 
 
+def read_sentences(catalogue: Catalogue, encoder: str) -> Tensor:
+    """What the whole text of each item means, read as one, title first: float32 [N, W], of length 1 or 0."""
+    ordered = zip(
+        catalogue.titles, catalogue.categories, catalogue.keywords, catalogue.descriptions, strict=True
+    )
+    texts = [". ".join(filter(None, each)).replace("|", " ") for each in ordered]
+    return F.normalize(torch.from_numpy(load_text_graph(encoder)(texts).sentence), dim=1)
+
+
 def item_words(space: TextSpace, hashes: Rows, tokens: Tensor) -> Tensor:
     """Where items lie by their words, float [N, lexical_dim].
 

@@ -15,7 +15,7 @@ from visrec_training.closed_form import ClosedForm, fit_closed_form
 from visrec_training.collaborative import fit_places, word_features
 from visrec_training.config import TrainConfig
 from visrec_training.content import Content
-from visrec_training.item_texts import ItemTexts, item_words
+from visrec_training.item_texts import ItemTexts, item_words, read_sentences
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.neighbours import Neighbours, no_neighbours
@@ -68,7 +68,8 @@ class LiveItems:
             aspects, _ = model.aspects(self._reduced)
             words = word_features(model.item_tower.words, self._tokens)
             categories = prepared.dataset.catalogue.categories
-            content = Content.of(words, self._meanings, aspects[:, GIST], categories)
+            sentences = read_sentences(prepared.dataset.catalogue, model.config.text_encoder).to(device)
+            content = Content.of(words, self._meanings, sentences, aspects[:, GIST], categories)
             self.closed_form = fit_closed_form(split, content, model.config, config.dense_items)
             model.query_tower.balance.expect(*self.closed_form.learned.spreads)
         fitted = self.closed_form
