@@ -14,6 +14,8 @@ from visrec_training.text.encoders import text_encoder
 from visrec_training.text_space import TextSpace
 from visrec_training.vocabulary import Vocabulary
 
+ATTENDED = 512  # pictures at once
+
 
 class Model(nn.Module):
     """Everything that is learned. It holds one id part an item, so it belongs to one catalogue."""
@@ -40,6 +42,10 @@ class Model(nn.Module):
     def aspects(self, reduced: Tensor) -> tuple[Tensor, Tensor]:
         """Aspects [N, M, d] and maps [N, M, 49] of a whole catalogue, a block at a time."""
         self.eval()
-        blocks = [self.attention.attend(block) for block in reduced.split(512)]
-        aspects, maps = zip(*blocks, strict=True)
-        return torch.cat(aspects), torch.cat(maps)
+        shape = (len(reduced), self.config.aspects)
+        aspects = reduced.new_empty(*shape, self.config.aspect_dim)
+        maps = reduced.new_empty(*shape, reduced.shape[1])
+        for start in range(0, len(reduced), ATTENDED):
+            chosen = slice(start, start + ATTENDED)
+            aspects[chosen], maps[chosen] = self.attention.attend(reduced[chosen])
+        return aspects, maps

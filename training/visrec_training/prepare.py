@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from visrec_training import scratch
 from visrec_training.account import LossLimits, Summary, Tally
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.data import DEFAULT_LIMITS, Dataset, read_dataset, read_pictures
@@ -18,6 +19,8 @@ from visrec_training.encoder import Encoder
 from visrec_training.errors import DataError
 from visrec_training.regions import Regions, compute_regions
 from visrec_training.split import Split, split
+
+REDUCED = 256  # pictures at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,18 @@ def summarize(prepared: Prepared, notes: Iterable[str] = ()) -> Summary:
 
 
 @torch.no_grad()
-def reduce_regions(reduce: torch.nn.Module, regions: Regions, device: torch.device) -> Tensor:
-    """REGIONS float16 [N, 49, D] → float [N, 49, region_dim], a block at a time."""
-    blocks = torch.from_numpy(regions.values).split(256)
-    return torch.cat([reduce(block.to(device).float()) for block in blocks])
+def reduce_regions(reduce: torch.nn.Linear, regions: Regions, device: torch.device) -> Tensor:
+    """REGIONS float16 [N, 49, D] → float [N, 49, region_dim], a block at a time.
+
+    Raises:
+        VisrecError: they have to lie in a file, and there is no room for it.
+    """
+    shape = (*regions.values.shape[:2], reduce.out_features)
+    if device.type == "cpu":
+        reduced = torch.from_numpy(scratch.zeros(shape, np.float32))
+    else:
+        reduced = torch.empty(shape, device=device)
+    for start in range(0, len(reduced), REDUCED):
+        block = torch.from_numpy(regions.values[start : start + REDUCED])
+        reduced[start : start + REDUCED] = reduce(block.to(device).float())
+    return reduced

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from visrec_client.errors import InvalidImage
 from visrec_client.picture import DECODER, decode, load_picture, name_of, open_file
+from visrec_training import scratch
 from visrec_training.config import REGIONS
 from visrec_training.encoder import Encoder
 from visrec_training.region_cache import RegionCache, Regions16
@@ -35,7 +36,7 @@ class Regions:
     """What the encoder sees in each picture."""
 
     values: Regions16
-    """float16 [N, 49, D]; zeros where the picture is broken."""
+    """float16 [N, 49, D]; zeros where the picture is broken. It may lie in a file."""
     broken: dict[int, str]
     """Picture number → what is wrong with it."""
     digests: tuple[str, ...]
@@ -69,7 +70,7 @@ def compute_regions(
     encoder.to(device).eval()
     folder = cache / f"regions-{encoder.digest()}-{size}-pillow{PIL.__version__}-{DECODER}"
     store = RegionCache(folder, (REGIONS, encoder.dim))
-    values: Regions16 = np.zeros((len(images), REGIONS, encoder.dim), np.float16)
+    values = scratch.zeros((len(images), REGIONS, encoder.dim), np.float16)
     digests = [""] * len(images)
     broken: dict[int, str] = {}
     rows: Sequence[int] = range(len(images))
