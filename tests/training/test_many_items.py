@@ -1,10 +1,11 @@
-"""Where items are too many for a matrix of all by all: the same weights, from what people did alone."""
+"""Where items are too many for a matrix of all by all: the same weights, from people and rare words."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from visrec_training import local_weights
 from visrec_training.item_weights import DenseWeights, SparseWeights, ease
@@ -14,6 +15,7 @@ from visrec_training.people import People
 
 ITEMS = 12
 CPU = torch.device("cpu")
+NO_WORDS = sparse.csr_array((ITEMS, 1), dtype=np.float32)
 SEQUENCES = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=6), min_size=1, max_size=8)
 
 
@@ -58,13 +60,15 @@ def test_what_sums_up_to_taste_is_its_root():
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 30.0]))
-def test_an_item_that_is_predicted_from_all_others_is_predicted_as_by_ease(seed, ridge):
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 30.0]), st.sampled_from([0.0, 0.3]))
+def test_an_item_that_is_predicted_from_all_others_is_predicted_as_by_ease(seed, ridge, density):
     people = people_of(crowd(seed))
-    weights = fit_local_weights(people, ridge).toarray()
-    whole = ease(people.together(), ridge).float().numpy()
-    together = people.together().numpy() > 0
-    if together.all():  # who was never chosen with an item is none of its candidates
+    words = sparse.random_array((ITEMS, 4), density=density, rng=seed, dtype=np.float32).tocsr()
+    weights = fit_local_weights(people, words, ridge).toarray()
+    gram = people.together() + torch.from_numpy((words @ words.T).toarray()).double()
+    whole = ease(gram, ridge).float().numpy()
+    together = gram.numpy() > 0
+    if together.all():  # who shares neither people nor words with an item is none of its candidates
         np.testing.assert_allclose(weights, whole, atol=1e-4)
     assert not weights[~together].any()
     assert not weights.diagonal().any()
@@ -74,7 +78,7 @@ def test_an_item_is_predicted_from_those_that_it_is_most_often_chosen_with(monke
     monkeypatch.setattr(local_weights, "CANDIDATES", 3)
     groups = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     people = people_of([*groups * 5, *crowd(people=10)])
-    weights = fit_local_weights(people, 1.0).toarray()
+    weights = fit_local_weights(people, NO_WORDS, 1.0).toarray()
     for group in groups:
         for item in group:
             assert set(np.flatnonzero(weights[:, item])) == set(group) - {item}
@@ -82,14 +86,14 @@ def test_an_item_is_predicted_from_those_that_it_is_most_often_chosen_with(monke
 
 def test_blocks_change_nothing(monkeypatch):
     people = people_of(crowd())
-    at_once = fit_local_weights(people, 1.0).toarray()
+    at_once = fit_local_weights(people, NO_WORDS, 1.0).toarray()
     monkeypatch.setattr(local_weights, "BLOCK", 5)
-    np.testing.assert_allclose(fit_local_weights(people, 1.0).toarray(), at_once, atol=1e-6)
+    np.testing.assert_allclose(fit_local_weights(people, NO_WORDS, 1.0).toarray(), at_once, atol=1e-6)
 
 
 def test_sparse_weights_leave_the_same_rest_as_dense_ones():
     people = people_of([list(range(ITEMS)), *crowd()])  # everything was chosen with everything
-    local = SparseWeights(fit_local_weights(people, 5.0), CPU)
+    local = SparseWeights(fit_local_weights(people, NO_WORDS, 5.0), CPU)
     dense = DenseWeights(torch.from_numpy(local.votes.toarray()).double())
     generator = torch.Generator().manual_seed(0)
     sources, targets = torch.randn(2, ITEMS, 3, generator=generator)
@@ -119,7 +123,7 @@ def test_of_any_entries_the_strongest_of_each_speaker_stay(seed, count):
 
 
 def test_an_item_nobody_chose_with_another_says_nothing():
-    weights = fit_local_weights(people_of([[item] for item in range(ITEMS)]), 1.0)
+    weights = fit_local_weights(people_of([[item] for item in range(ITEMS)]), NO_WORDS, 1.0)
     assert weights.nnz == 0
 
 

@@ -94,7 +94,7 @@ def fit_closed_form(split: Split, content: Content, config: ModelConfig, most_de
     count, device = len(content.meanings), content.meanings.device
     met = met_items(split.train, count).to(device)
     people = People.of(split.train, met, count)
-    landmarks = people.most_met(most_dense if len(met) <= most_dense else min(most_dense, CHOICE_ITEMS))
+    landmarks = people.most_met(len(met) if len(met) <= most_dense else CHOICE_ITEMS)
     weights = fit_weights(people, met, content, split.validation, most_dense)
     learned = learn_places(people, met, landmarks, weights, content.words, config)
     audiences = fit_audiences(people.among(landmarks), met[landmarks], content, weights.among(landmarks))

@@ -7,7 +7,6 @@ on validation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
@@ -28,6 +27,9 @@ from visrec_training.retrieval import rank_scores
 from visrec_training.split import Queries, Section
 
 BLOCK = 1 << 22  # entries at a time
+COMMONEST = (
+    5_000  # items that have a word which counts where items are many: more would cost more than it tells
+)
 RIDGES, WORDS = (100.0, 10.0, 300.0, 1000.0), (1.0, 0.0, 10.0, 30.0)
 """In people; the first where nothing can be validated."""
 
@@ -115,12 +117,11 @@ def fit_weights(
         met: int64 [n], their rows in the catalogue, in its order.
         content: of all N items.
         validation: questions that `people` do not answer; may have none.
-        most_dense: beyond so many items each is predicted from a few others, by shared people alone.
+        most_dense: beyond so many items each is predicted from a few others.
     """
-    is_sparse = len(met) > most_dense
-    words, ridge = _strengths(people, met, content, validation, (0.0,) if is_sparse else WORDS)
-    if is_sparse:
-        return SparseWeights(fit_local_weights(people, ridge), met.device)
+    words, ridge = _strengths(people, met, content, validation)
+    if len(met) > most_dense:
+        return SparseWeights(fit_local_weights(people, _rare_words(content, met, words), ridge), met.device)
     together = people.together()
     return DenseWeights(ease(together + words * content.shared_words(met, met) if words else together, ridge))
 
@@ -138,15 +139,22 @@ def ease(gram: Tensor, ridge: float) -> Tensor:
     return weights
 
 
-def _strengths(
-    people: People, met: Tensor, content: Content, validation: Section, options: Sequence[float]
-) -> tuple[float, float]:
-    """How much shared words count beside shared people, of some options, and the ridge, in people."""
+def _rare_words(content: Content, met: Tensor, share: float) -> sparse.csr_array:
+    """Words of which two items' product is `share` times what they share of rare ones, float32 [n, V + 1]."""
+    words = content.words.index_select(0, met).coalesce().cpu()
+    found = (words.values().float().numpy(), words.indices().numpy())
+    counted = sparse.coo_array(found, shape=words.shape).tocsc()
+    is_rare = np.diff(counted.indptr) <= COMMONEST
+    return (counted * np.sqrt(np.float32(share) * is_rare)).tocsr()
+
+
+def _strengths(people: People, met: Tensor, content: Content, validation: Section) -> tuple[float, float]:
+    """How much shared words count beside shared people, and the ridge, in people."""
     chosen = people.most_met(CHOICE_ITEMS)
     rows = met[chosen]
     asked = _among(validation.first(CHOICE_PEOPLE), rows)
     if not len(asked.queries):
-        return options[0], RIDGES[0]
+        return WORDS[0], RIDGES[0]
     together, shared = people.among(chosen).together(), content.shared_words(rows, rows)
     histories = _histories(asked.queries, rows)
 
@@ -156,7 +164,7 @@ def _strengths(
         ranked = rank_scores(scores.cpu().numpy(), asked)
         return ranking_metrics(ranked, asked.queries.targets)["ndcg@10"]
 
-    words = max(options, key=lambda each: score(each, RIDGES[0]))
+    words = max(WORDS, key=lambda each: score(each, RIDGES[0]))
     return words, max(RIDGES, key=lambda each: score(words, each))
 
 

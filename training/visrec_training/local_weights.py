@@ -20,14 +20,15 @@ KEPT = 1_024  # of an item's counts of who chose it with others, those by which 
 BLOCK = 256  # items solved at once
 
 
-def fit_local_weights(people: People, ridge: float) -> sparse.csr_array:
+def fit_local_weights(people: People, words: sparse.csr_array, ridge: float) -> sparse.csr_array:
     """Fit the weights, float32 [n, n]: row i is what i says, and the diagonal is 0.
 
     Args:
         people: who chose which of n items.
+        words: float32 [n, V], whose products count beside the people whom two items share.
         ridge: λ, in people.
     """
-    together = _most_alike(people)
+    together = _most_alike(people, words)
     count = together.shape[0]
     parts = []
     with tqdm(total=count, desc="weighing items", unit="item", leave=False) as progress:
@@ -41,17 +42,20 @@ def fit_local_weights(people: People, ridge: float) -> sparse.csr_array:
     return weights
 
 
-def _most_alike(people: People) -> sparse.csr_array:
-    """Who chose two items: float32 [n, n], of each row the `KEPT` that are most alike by cosine, and itself.
+def _most_alike(people: People, words: sparse.csr_array) -> sparse.csr_array:
+    """What two items share, in people and words: float32 [n, n].
 
-    The diagonal is first in its row, the others follow, most alike first.
+    Of each row the `KEPT` that are most alike by cosine, and itself. The diagonal is first in its row, the
+    others follow, most alike first.
     """
     chose = people.chose.astype(np.float32)
     by_item = chose.T.tocsr()
-    sizes = people.counts.cpu().numpy()
+    shared, by_word = words.tocsr(), words.T.tocsr()
+    sizes = people.counts.cpu().numpy() + shared.multiply(shared).sum(axis=1)
     indptr, indices, data = [0], [], []
     for start in range(0, len(sizes), BLOCK):
-        together = (by_item[start : start + BLOCK] @ chose).tocsr()
+        block = slice(start, start + BLOCK)
+        together = (by_item[block] @ chose + shared[block] @ by_word).tocsr()
         for row, item in enumerate(range(start, start + together.shape[0])):
             place = slice(together.indptr[row], together.indptr[row + 1])
             others, counts = together.indices[place], together.data[place]
