@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,10 +18,10 @@ from visrec_training.validation import Rehearsal, Validation
 SCORED, ASKED = (1_000, 8_000), (100, 500)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
 SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
+NEW_SHARE = 0.3  # of what a ranking with new items is worth, where they are asked for apart
 AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
-NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 0.7, 1.4, 2.0, 4.0, 8.0)
-"""How loud histories may speak for new items, next to what puts these as far apart as known ones."""
+NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)  # next to what puts new items as far apart as known ones
 FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
 
 
@@ -92,15 +91,18 @@ class Tuning:
     def _rehearse_new(self, sections: Sequence[Section]) -> Callable[[], float]:
         """Says how good rankings with new items are.
 
-        Where known and new ones are asked for apart, the geometric mean of both: a percent of one is worth a
-        percent of the other, so neither is given up for the other.
+        Where known and new ones are asked for apart, new ones count more than they are asked for: what is
+        never shown is never learned of.
         """
         items = self._live.on_trial()
         rehearsals = [self._questions(items, section) for section in sections]
 
         def quality() -> float:
             reached = [each.judge().ndcg for each in rehearsals]
-            return math.prod(reached) ** (1 / len(reached))
+            if len(reached) == 1:
+                return reached[0]
+            known, new = reached
+            return (1 - NEW_SHARE) * known + NEW_SHARE * new
 
         return quality
 
