@@ -111,8 +111,8 @@ class Installation:
         environment.pop(ENVIRONMENT, None)  # a key that neither the server nor its stubs need
         # onnxruntime has its own threads; numpy's would only take memory.
         environment.setdefault("OMP_NUM_THREADS", "1")
-        environment.setdefault("ORT_DISABLE_TELEMETRY", "1")
         environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+        environment.setdefault("ORT_DISABLE_TELEMETRY", "1")
         return environment
 
 

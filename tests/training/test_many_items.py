@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from visrec_training import local_weights
+from visrec_training import item_weights, local_weights
+from visrec_training.content import Content
 from visrec_training.item_weights import DenseWeights, SparseWeights, ease
 from visrec_training.local_weights import fit_local_weights
 from visrec_training.neighbours import NEIGHBOURS, strongest_entries
@@ -125,6 +126,17 @@ def test_of_any_entries_the_strongest_of_each_speaker_stay(seed, count):
 def test_an_item_nobody_chose_with_another_says_nothing():
     weights = fit_local_weights(people_of([[item] for item in range(ITEMS)]), NO_WORDS, 1.0)
     assert weights.nnz == 0
+
+
+@pytest.mark.parametrize(("share", "entries"), [(4.0, 2), (0.0, 0)])
+def test_common_words_and_words_of_no_weight_leave_no_entries(monkeypatch, share, entries):
+    monkeypatch.setattr(item_weights, "COMMONEST", 2)
+    words = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]]).double().to_sparse_coo()
+    nothing = torch.zeros(4, 1)
+    content = Content(words, nothing, nothing, nothing, nothing)
+    rare = item_weights._rare_words(content, torch.arange(4), share)
+    assert rare.nnz == entries
+    assert rare.sum() == 2 * entries
 
 
 @pytest.mark.parametrize("most", [1, 5])

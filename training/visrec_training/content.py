@@ -22,6 +22,7 @@ class Recipe(NamedTuple):
     category: float
     """How much more all of it counts within a category: a red dress tells more of a dress than of a car."""
     sentences: float = 0.0
+    """What their whole texts mean, each read as one sentence."""
 
 
 RECIPES = (
@@ -37,7 +38,7 @@ RECIPES = (
 )
 """Those that are tried; the first where nothing can be chosen by."""
 SENTENCE_WIDTH = 0.3
-"""By how much less their cosine is the likeness of sentences falls to 1 / e: a few near ones count."""
+"""A sentence whose cosine is lower than another's by this much counts 1 / e as much."""
 
 
 @dataclass(frozen=True)

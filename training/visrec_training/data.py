@@ -25,7 +25,7 @@ from visrec_training.free_text import joined, read_free_text
 from visrec_training.interactions import Interactions, Rows, read_interactions
 from visrec_training.picture_folder import describe_skipped, find_pictures
 from visrec_training.table_files import find_tables, is_table, table_files
-from visrec_training.tables import MALFORMED, Table, column_names, read_table
+from visrec_training.tables import MALFORMED, Table, column_names, normal_name, read_table
 
 ITEM_COLUMNS = (("item_id", "image", "title"), ("category", "keywords", "description"))
 INTERACTION_COLUMNS = (("user_id", "item_id"), ("timestamp", "liked", "split"))
@@ -151,7 +151,7 @@ def read_dataset(
         raise DataError(f"{folder} holds neither items.parquet nor items.csv, nor items in another form")
     items = read_table(tables["items"], *ITEM_COLUMNS)
     free_text = read_free_text(tables["items"], items.unused)
-    catalogue, item_rows, warnings = _catalogue(items, joined(free_text, items.rows), folder)
+    catalogue, item_rows, warnings = _catalogue(items, joined(free_text.values(), items.rows), folder)
     item_rows.check("items", limits.items)
     if unread:
         warnings.append(f"not read: {', '.join(unread)} (only {' and '.join(names)})")
@@ -174,8 +174,8 @@ def read_dataset(
 
 
 def _told(table: Table, tally: Tally, what: str, read: Container[str] = ()) -> list[str]:
-    """What of a table is not used, beside the rows that its tally counts, and further columns that are."""
-    names = [name for name in table.unused if name.strip().casefold() not in read]
+    """What of a table is not used: columns, except those in `read`, and what its tally notes."""
+    names = [name for name in table.unused if normal_name(name) not in read]
     unused = [f"columns of {what} that are not used: {', '.join(names)}"] if names else []
     return [*unused, *tally.notes]
 
@@ -208,7 +208,7 @@ def _catalogue(table: Table, free_text: Sequence[str], folder: Path) -> tuple[Ca
     dropped["that repeat another"] = table.rows - len(rows) - dropped["without an item_id"]
     item_ids = sorted(rows)
     images, titles, categories, keywords, described = zip(*(rows[each] for each in item_ids), strict=True)
-    descriptions = joined({"description": described, "": [further[each] for each in item_ids]}, len(rows))
+    descriptions = joined((described, [further[each] for each in item_ids]), len(rows))
     tally = Tally(
         source=table.source,
         read=table.rows + table.malformed,

@@ -7,7 +7,7 @@ description.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow as pa
 from visrec_training.columns import texts
 from visrec_training.errors import DataError
 from visrec_training.table_files import TableFiles
-from visrec_training.tables import read_table
+from visrec_training.tables import normal_name, read_table
 
 FEWEST_WORDS = 3.0
 """Words of a distinct value, on average; a brand, a colour, a path or a URL has fewer."""
@@ -33,7 +33,7 @@ def read_free_text(files: TableFiles, names: Sequence[str]) -> dict[str, tuple[s
     A column that can't be read as text is passed over.
     """
     try:
-        columns = read_table(files, (), [name.strip().casefold() for name in names]).columns
+        columns = read_table(files, (), list(map(normal_name, names))).columns
     except DataError:
         if len(names) == 1:
             return {}
@@ -47,9 +47,9 @@ def read_free_text(files: TableFiles, names: Sequence[str]) -> dict[str, tuple[s
     return found
 
 
-def joined(columns: Mapping[str, Sequence[str]], rows: int) -> tuple[str, ...]:
+def joined(columns: Collection[Sequence[str]], rows: int) -> tuple[str, ...]:
     """What several columns say of each row."""
-    said = zip(*columns.values(), strict=True) if columns else iter([()] * rows)
+    said = zip(*columns, strict=True) if columns else iter([()] * rows)
     return tuple(" ".join(filter(None, each)) for each in said)
 
 

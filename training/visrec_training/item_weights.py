@@ -140,12 +140,13 @@ def ease(gram: Tensor, ridge: float) -> Tensor:
 
 
 def _rare_words(content: Content, met: Tensor, share: float) -> sparse.csr_array:
-    """Words of which two items' product is `share` times what they share of rare ones, float32 [n, V + 1]."""
+    """Words of which two items' product is `share` times what they share of rare ones, float32 [n, words]."""
     words = content.words.index_select(0, met).coalesce().cpu()
     found = (words.values().float().numpy(), words.indices().numpy())
     counted = sparse.coo_array(found, shape=words.shape).tocsc()
-    is_rare = np.diff(counted.indptr) <= COMMONEST
-    return (counted * np.sqrt(np.float32(share) * is_rare)).tocsr()
+    rare = counted[:, np.diff(counted.indptr) <= COMMONEST].tocsr() * np.sqrt(np.float32(share))
+    rare.eliminate_zeros()  # entries of 0 would cost as much, and count as something that items share
+    return rare
 
 
 def _strengths(people: People, met: Tensor, content: Content, validation: Section) -> tuple[float, float]:

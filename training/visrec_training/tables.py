@@ -78,14 +78,14 @@ def read_table(files: TableFiles, required: Sequence[str], optional: Sequence[st
             part = _read(path, wanted)
         except (pa.ArrowException, OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile) as error:
             raise DataError(f"can't read {path}: {str(error).splitlines()[0]}") from error
-        names = {*map(_normal, part.names), *constant}
+        names = {*map(normal_name, part.names), *constant}
         if missing := [name for name in required if name not in names]:
             raise DataError(
                 f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)};"
                 f" it has {', '.join(part.names)}"
             )
         there |= names
-        unused.update(dict.fromkeys(name for name in part.names if _normal(name) not in wanted))
+        unused.update(dict.fromkeys(name for name in part.names if normal_name(name) not in wanted))
         malformed += part.malformed
         for batch in part.batches:
             rows += batch.num_rows
@@ -101,7 +101,7 @@ def read_table(files: TableFiles, required: Sequence[str], optional: Sequence[st
 def column_names(files: TableFiles) -> set[str]:
     """The names of a table's columns, in lower case; empty where it can't be read."""
     try:
-        return set(map(_normal, _read(files.parts[0], ()).names))
+        return set(map(normal_name, _read(files.parts[0], ()).names))
     except (pa.ArrowException, OSError, DataError):
         return set()
 
@@ -113,7 +113,8 @@ def _one_type(chunks: list[pa.Array], name: str) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, None if chunks else pa.large_string())
 
 
-def _normal(name: str) -> str:
+def normal_name(name: str) -> str:
+    """A column's name as names are compared: without spaces around it, in lower case."""
     return name.strip("\ufeff \t").casefold()
 
 
@@ -123,8 +124,8 @@ def _chosen(names: Sequence[str], wanted: Sequence[str], path: Path) -> dict[str
     Raises:
         DataError: two columns have one name.
     """
-    chosen = {name: _normal(name) for name in names if _normal(name) in wanted}
-    normal = [_normal(name) for name in names]
+    chosen = {name: normal_name(name) for name in names if normal_name(name) in wanted}
+    normal = [normal_name(name) for name in names]
     if twice := [name for name in wanted if normal.count(name) > 1]:
         raise DataError(f"{path} has two columns of one name: {', '.join(twice)}")
     return chosen
@@ -270,7 +271,7 @@ def _header(sample: bytes, wanted: Sequence[str], path: Path) -> tuple[str, tupl
     best = max(
         readings,
         key=lambda separator: (
-            sum(_normal(n) in wanted for n in readings[separator]),
+            sum(normal_name(n) in wanted for n in readings[separator]),
             len(readings[separator]),
         ),
     )
