@@ -16,7 +16,7 @@ serve: $(INSTALLED)
 	$(BIN)/visrec serve --repository model_repository
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -56,7 +56,7 @@ def test_a_second_signal_does_not_wait_for_requests(serve, tmp_path):
         assert "event=stopping" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 130
-        assert answers.get(timeout=20)[1] is not None
+        assert answers.get(timeout=60)[1] is not None
     assert (tmp_path / "stderr").read_text() == "visrec: stopped\n"
 
 
