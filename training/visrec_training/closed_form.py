@@ -21,6 +21,7 @@ from visrec_training.item_weights import ItemWeights, fit_weights
 from visrec_training.neighbours import Entries, Neighbours, entries, strongest, table
 from visrec_training.people import People
 from visrec_training.split import Split
+from visrec_training.transitions import Transitions
 
 PROBE_SHARE = 0.1  # of the items that were met, taken for new where something is chosen for new items
 BLOCK = 1_024  # new items at a time
@@ -95,7 +96,8 @@ def fit_closed_form(split: Split, content: Content, config: ModelConfig, most_de
     met = met_items(split.train, count).to(device)
     people = People.of(split.train, met, count)
     landmarks = people.most_met(len(met) if len(met) <= most_dense else CHOICE_ITEMS)
-    weights = fit_weights(people, met, content, split.validation, most_dense)
+    transitions = Transitions.of(split.train, met, count) if split.has_order else None
+    weights = fit_weights(people, transitions, met, content, split.validation, most_dense)
     learned = learn_places(people, met, landmarks, weights, content.words, config)
     audiences = fit_audiences(people.among(landmarks), met[landmarks], content, weights.among(landmarks))
     return _Assembly(learned, weights, audiences, people.told(), config).closed_form(count)

@@ -1,15 +1,16 @@
 """How much one item that people met says for another: ridge regression of each item on all others.
 
 EASE (Steck, WWW 2019), with words that two items share counted beside the people they share (Jeunen et al.,
-Closed-Form Models for Collaborative Filtering with Side-Information, RecSys 2020). Both strengths are chosen
-on validation.
+Closed-Form Models for Collaborative Filtering with Side-Information, RecSys 2020). Where an order is known,
+what people chose after what is mixed in (`transitions`). All strengths are chosen on validation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +20,13 @@ from torch import Tensor
 from visrec_training.audiences import CHOICE_ITEMS, CHOICE_PEOPLE, ridge_inverse
 from visrec_training.content import Content
 from visrec_training.interactions import Rows
-from visrec_training.local_weights import fit_local_weights
+from visrec_training.local_weights import fit_local_transitions, fit_local_weights
 from visrec_training.metrics import ranking_metrics
 from visrec_training.neighbours import Entries, entries, strongest_entries
 from visrec_training.people import People
 from visrec_training.retrieval import rank_scores
 from visrec_training.split import Queries, Section
+from visrec_training.transitions import Transitions
 
 BLOCK = 1 << 22  # entries at a time
 COMMONEST = (
@@ -32,6 +34,9 @@ COMMONEST = (
 )
 RIDGES, WORDS = (100.0, 10.0, 300.0, 1000.0), (1.0, 0.0, 10.0, 30.0)
 """In people; the first where nothing can be validated."""
+ORDERS = (0.0, 0.3, 0.5, 0.7)
+"""Shares of what comes after what; the first where nothing can be validated."""
+Matrix = TypeVar("Matrix", Tensor, sparse.csr_array)
 
 
 @dataclass(frozen=True)
@@ -108,22 +113,37 @@ ItemWeights: TypeAlias = DenseWeights | SparseWeights
 
 
 def fit_weights(
-    people: People, met: Tensor, content: Content, validation: Section, most_dense: int
+    people: People,
+    transitions: Transitions | None,
+    met: Tensor,
+    content: Content,
+    validation: Section,
+    most_dense: int,
 ) -> ItemWeights:
     """Fit the weights.
 
     Args:
         people: who chose which of the items that were met.
+        transitions: what they chose after what; None where no order is known.
         met: int64 [n], their rows in the catalogue, in its order.
         content: of all N items.
         validation: questions that `people` do not answer; may have none.
         most_dense: beyond so many items each is predicted from a few others.
     """
-    words, ridge = _strengths(people, met, content, validation)
+    chosen = _strengths(people, transitions, met, content, validation)
     if len(met) > most_dense:
-        return SparseWeights(fit_local_weights(people, _rare_words(content, met, words), ridge), met.device)
+        local = fit_local_weights(people, _rare_words(content, met, chosen.words), chosen.ridge)
+        if transitions and chosen.order:
+            after = fit_local_transitions(transitions, chosen.ridge)
+            local = _mixed(local, after, chosen.order, sparse.linalg.norm)
+        return SparseWeights(local, met.device)
     together = people.together()
-    return DenseWeights(ease(together + words * content.shared_words(met, met) if words else together, ridge))
+    if chosen.words:
+        together += chosen.words * content.shared_words(met, met)
+    votes = ease(together, chosen.ridge)
+    if transitions and chosen.order:
+        votes = _mixed(votes, transitions.weights(chosen.ridge), chosen.order, torch.linalg.norm)
+    return DenseWeights(votes)
 
 
 def ease(gram: Tensor, ridge: float) -> Tensor:
@@ -149,24 +169,50 @@ def _rare_words(content: Content, met: Tensor, share: float) -> sparse.csr_array
     return rare
 
 
-def _strengths(people: People, met: Tensor, content: Content, validation: Section) -> tuple[float, float]:
-    """How much shared words count beside shared people, and the ridge, in people."""
+@dataclass(frozen=True)
+class _Strengths:
+    """What is chosen on validation."""
+
+    words: float
+    """How much shared words count beside shared people."""
+    ridge: float
+    """In people."""
+    order: float
+    """Share of what comes after what, in the weights."""
+
+
+def _strengths(
+    people: People, transitions: Transitions | None, met: Tensor, content: Content, validation: Section
+) -> _Strengths:
     chosen = people.most_met(CHOICE_ITEMS)
     rows = met[chosen]
     asked = _among(validation.first(CHOICE_PEOPLE), rows)
     if not len(asked.queries):
-        return WORDS[0], RIDGES[0]
+        return _Strengths(WORDS[0], RIDGES[0], ORDERS[0])
     together, shared = people.among(chosen).together(), content.shared_words(rows, rows)
     histories = _histories(asked.queries, rows)
 
-    @cache
-    def score(words: float, ridge: float) -> float:
-        scores = histories @ ease(together + words * shared, ridge).float()
-        ranked = rank_scores(scores.cpu().numpy(), asked)
+    def score(votes: Tensor) -> float:
+        ranked = rank_scores((histories @ votes.float()).cpu().numpy(), asked)
         return ranking_metrics(ranked, asked.queries.targets)["ndcg@10"]
 
-    words = max(WORDS, key=lambda each: score(each, RIDGES[0]))
-    return words, max(RIDGES, key=lambda each: score(words, each))
+    @cache
+    def score_sets(words: float, ridge: float) -> float:
+        return score(ease(together + words * shared, ridge))
+
+    words = max(WORDS, key=lambda each: score_sets(each, RIDGES[0]))
+    ridge = max(RIDGES, key=lambda each: score_sets(words, each))
+    if transitions is None:
+        return _Strengths(words, ridge, ORDERS[0])
+    votes, after = ease(together + words * shared, ridge), transitions.among(chosen).weights(ridge)
+    order = max(ORDERS, key=lambda each: score(_mixed(votes, after, each, torch.linalg.norm)))
+    return _Strengths(words, ridge, order)
+
+
+def _mixed(votes: Matrix, after: Matrix, order: float, norm: Callable[[Matrix], float]) -> Matrix:
+    """Weights of which a share comes from what was chosen after what, made as large as the others first."""
+    size = norm(after)
+    return (1 - order) * votes + (order * norm(votes) / size) * after if size else votes
 
 
 def _among(section: Section, rows: Tensor) -> Section:

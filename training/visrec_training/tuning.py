@@ -21,7 +21,9 @@ SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between th
 NEW_SHARE = 0.3  # of what a ranking with new items is worth, where they are asked for apart
 AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
-NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)  # next to what puts new items as far apart as known ones
+NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
+"""How loud histories may speak for new items, next to what puts these as far apart as known ones."""
+FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # next to the best of those
 FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
 
 
@@ -112,7 +114,10 @@ class Tuning:
 
     def _scale_new_items(self) -> None:
         asked = [section.first(self._asked_count) for section in self._with_new]
-        choose(NEW_SCALES, self._live.scale_new_items, lambda: self._rehearse_new(asked)())
+        scale, quality = self._live.scale_new_items, lambda: self._rehearse_new(asked)()
+        best = choose(NEW_SCALES, scale, quality)
+        if best:
+            choose([best * step for step in FINER], scale, quality)
 
     def _questions(self, items: Items, section: Section) -> Rehearsal:
         model, live = self._model, self._live
