@@ -80,8 +80,8 @@ class CompactScorer(nn.Module):
             -1, keepdim=True
         )
         total = rest.clamp_min(0) + weights.sum(dim=-1, keepdim=True)
-        scores, order = (weights / total).topk(self.k, dim=-1)
-        return rows.gather(1, order), scores, attention
+        order = fine.topk(self.k, dim=-1).indices
+        return rows.gather(1, order), (weights / total).gather(1, order), attention
 
     def _coarse_match(self, *text: Tensor) -> Tensor:
         return _coarse_product(self.space(*text), self.text_codes, self.text_scales)

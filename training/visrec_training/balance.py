@@ -21,7 +21,7 @@ FITTED = (REGRESSION, LONG, SPECTRAL, POPULARITY, NEIGHBOURS)
 CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
 LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
 STEPS, LEFT_OUT = (0.0, 1.0, 2.0, 4.0, -1.0, -2.0), -6.0  # logarithms
-COMMON_STEPS = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, 0.5, 1.0)
+COMMON_STEPS = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, -6.0, -8.0, 0.5, 1.0)
 EVEN_HISTORIES = (10.0, 3.0, 1.0, 0.3, 30.0)
 """Sizes, in items, at which regression and main directions count alike; the first before any is chosen."""
 Option = TypeVar("Option")

@@ -98,7 +98,8 @@ class FusionScorer(nn.Module):
             rows int64 [B, K] and probabilities float [B, K], best first; attention float [B, 7, 7].
         """
         logits, attention = self.logits(aspects, maps, history, tokens, hashes, sentence)
-        scores, rows = logits.softmax(dim=-1).topk(min(self.k, self.items), dim=-1)
+        rows = logits.topk(min(self.k, self.items), dim=-1).indices  # probabilities may round to equal ones
+        scores = logits.softmax(dim=-1).gather(1, rows)
         missing = (0, self.k - scores.shape[1])
         return F.pad(rows, missing, value=self.items), F.pad(scores, missing), attention
 

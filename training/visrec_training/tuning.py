@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,7 +19,6 @@ from visrec_training.validation import Rehearsal, Validation
 SCORED, ASKED = (1_000, 8_000), (100, 500)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
 SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
-NEW_SHARE = 0.3  # of what a ranking with new items is worth, where they are asked for apart
 AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
@@ -57,9 +57,7 @@ class Tuning:
         if self._has_order:
             choose(FADES, tower.history.fade, lambda: self._rehearse()())
         self._scale_new_items()
-        known = self._known.first(self._asked_count)
-        rehearsal = self._questions(self._live.items, known)
-        tower.balance.temper(lambda: rehearsal.judge().excess)
+        self._temper()
 
     def after_epoch(self) -> None:
         """Weigh what is fitted in closed form.
@@ -69,6 +67,7 @@ class Tuning:
         if self._with_new:
             self._model.query_tower.balance.weigh(AFTER_EPOCH, self._rehearse())
             self._scale_new_items()
+            self._temper()
 
     def score(self) -> dict[str, float]:
         """Validation's figures; none where there are no questions."""
@@ -93,18 +92,15 @@ class Tuning:
     def _rehearse_new(self, sections: Sequence[Section]) -> Callable[[], float]:
         """Says how good rankings with new items are.
 
-        Where known and new ones are asked for apart, new ones count more than they are asked for: what is
-        never shown is never learned of.
+        Where known and new ones are asked for apart, the geometric mean of both: a percent of one is worth a
+        percent of the other, so neither is given up for the other.
         """
         items = self._live.on_trial()
         rehearsals = [self._questions(items, section) for section in sections]
 
         def quality() -> float:
             reached = [each.judge().ndcg for each in rehearsals]
-            if len(reached) == 1:
-                return reached[0]
-            known, new = reached
-            return (1 - NEW_SHARE) * known + NEW_SHARE * new
+            return math.prod(reached) ** (1 / len(reached))
 
         return quality
 
@@ -118,6 +114,10 @@ class Tuning:
         best = choose(NEW_SCALES, scale, quality)
         if best:
             choose([best * step for step in FINER], scale, quality)
+
+    def _temper(self) -> None:
+        rehearsal = self._questions(self._live.items, self._known.first(self._asked_count))
+        self._model.query_tower.balance.temper(lambda: rehearsal.judge().excess)
 
     def _questions(self, items: Items, section: Section) -> Rehearsal:
         model, live = self._model, self._live
