@@ -10,7 +10,7 @@ kernel's inverse gives for free (Rasmussen & Williams, Gaussian Processes for Ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -85,17 +85,15 @@ def fit_audiences(people: People, met: Tensor, content: Content, weights: Tensor
     trial = _Trial(people.among(chosen))
     rows = met[chosen]
     forms = _forms(people.among(chosen), weights[chosen][:, chosen])
+    alike = content.compare(rows, rows)
 
     def scored(recipe: Recipe, ridge: float) -> tuple[float, Tensor]:
-        inverse = ridge_inverse(content.kernel(rows, rows, recipe), ridge)
+        inverse = ridge_inverse(alike.kernel(recipe), ridge)
         return trial.score(_left_out(forms[0], inverse)), inverse
 
-    tried = {(recipe, RIDGES[0]): scored(recipe, RIDGES[0]) for recipe in trial.choices(RECIPES)}
-    recipe, _ = max(tried, key=lambda each: tried[each][0])
-    tried |= {(recipe, each): scored(recipe, each) for each in trial.choices(RIDGES)[1:]}
-    recipe, ridge = max(tried, key=lambda each: tried[each][0])
-    inverse = tried[recipe, ridge][1]
-    kernel = content.kernel(rows, rows, recipe).float()
+    recipe, _ = _best(trial.choices(RECIPES), lambda each: scored(each, RIDGES[0]))
+    ridge, inverse = _best(trial.choices(RIDGES), lambda each: scored(recipe, each))
+    kernel = alike.kernel(recipe).float()
     options = {}
     for form in trial.choices(range(len(forms))):
         predicted = _left_out(forms[form], inverse)
@@ -108,6 +106,18 @@ def fit_audiences(people: People, met: Tensor, content: Content, weights: Tensor
     if len(chosen) < len(met):
         inverse = ridge_inverse(content.kernel(met, met, recipe), ridge)
     return Audiences(content, met, _forms(people, weights)[form], recipe, inverse, likeness, evenness)
+
+
+def _best(
+    options: Sequence[Option], scored: Callable[[Option], tuple[float, Tensor]]
+) -> tuple[Option, Tensor]:
+    """The option of the highest score, the first of equals, and what scoring it made; all else is let go."""
+    best, highest, made = options[0], *scored(options[0])
+    for option in options[1:]:
+        score, other = scored(option)
+        if score > highest:
+            best, highest, made = option, score, other
+    return best, made
 
 
 def audience_cosine(together: Tensor) -> Tensor:

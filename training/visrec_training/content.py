@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import torch
@@ -71,26 +72,61 @@ class Content:
         looks = F.normalize(gists - gists.mean(0), dim=1, eps=LEAST_GIST)
         return cls(words, meanings, sentences, looks, F.normalize(named * rarity, dim=1))
 
+    def compare(self, rows: Tensor, columns: Tensor) -> Comparison:
+        """Compare items, int64 [n], with others, int64 [k]."""
+        return Comparison(self, rows, columns)
+
     def kernel(self, rows: Tensor, columns: Tensor, recipe: Recipe) -> Tensor:
         """How alike the content of items is, float64 [rows, columns]: positive definite over all of them."""
-        alike = self.shared_words(rows, columns)
-        for share, kind in ((recipe.meanings, self.meanings), (recipe.looks, self.looks)):
-            if share:
-                alike += share * _products(kind, rows, columns)
-        if recipe.sentences:
-            distance = 1 - _products(self.sentences, rows, columns)
-            alike += recipe.sentences * torch.exp(-distance / SENTENCE_WIDTH)
-        if recipe.category:  # the product of two kernels is one, too
-            alike *= 1 + recipe.category * _products(self.categories, rows, columns)
-        return alike
+        return self.compare(rows, columns).kernel(recipe)
 
     def shared_words(self, rows: Tensor, columns: Tensor) -> Tensor:
         """How alike their words are, float64 [rows, columns]."""
         return products(*(self.words.index_select(0, chosen) for chosen in (rows, columns)))
 
 
-def _products(vectors: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    return vectors[rows].double() @ vectors[columns].double().T
+class Comparison:
+    """How alike items are by each kind of content, float64 [n, k]; each is computed once, when needed."""
+
+    def __init__(self, content: Content, rows: Tensor, columns: Tensor) -> None:
+        """Take what is compared."""
+        self._content, self._rows, self._columns = content, rows, columns
+
+    @cached_property
+    def _words(self) -> Tensor:
+        return self._content.shared_words(self._rows, self._columns)
+
+    @cached_property
+    def _meanings(self) -> Tensor:
+        return self._products(self._content.meanings)
+
+    @cached_property
+    def _looks(self) -> Tensor:
+        return self._products(self._content.looks)
+
+    @cached_property
+    def _sentences(self) -> Tensor:
+        return torch.exp((self._products(self._content.sentences) - 1) / SENTENCE_WIDTH)
+
+    @cached_property
+    def _categories(self) -> Tensor:
+        return self._products(self._content.categories)
+
+    def kernel(self, recipe: Recipe) -> Tensor:
+        """As `Content.kernel`."""
+        alike = self._words.clone()
+        if recipe.meanings:
+            alike += recipe.meanings * self._meanings
+        if recipe.looks:
+            alike += recipe.looks * self._looks
+        if recipe.sentences:
+            alike += recipe.sentences * self._sentences
+        if recipe.category:  # the product of two kernels is one, too
+            alike *= 1 + recipe.category * self._categories
+        return alike
+
+    def _products(self, vectors: Tensor) -> Tensor:
+        return vectors[self._rows].double() @ vectors[self._columns].double().T
 
 
 def products(one: Tensor, other: Tensor) -> Tensor:

@@ -173,8 +173,11 @@ class ItemTower(nn.Module):
         return self._taught(aspects, tokens, self.id.weight, has_id)
 
     def content_of(self, rows: Tensor, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
-        """The trained part of some items, int64 [k]. Other arguments as for `forward`, of these alone."""
-        return self._taught(aspects, tokens, self.id(rows), has_id)
+        """The trained part of some items, int64 [k]; the gradient of ids is sparse.
+
+        Other arguments as for `forward`, of these alone.
+        """
+        return self._taught(aspects, tokens, F.embedding(rows, self.id.weight, sparse=True), has_id)
 
     def _taught(self, aspects: Tensor, tokens: Tensor, ids: Tensor, has_id: Tensor) -> Tensor:
         content = self._by_content(aspects, tokens)

@@ -33,7 +33,7 @@ from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
 from visrec_training.objective import Objective
-from visrec_training.optimizer import make_optimizer
+from visrec_training.optimizer import Optimizer
 from visrec_training.prepare import Prepared, summarize, warn
 from visrec_training.text.encoders import text_encoder
 from visrec_training.text_space import TextSpace
@@ -41,7 +41,7 @@ from visrec_training.tuning import Tuning
 from visrec_training.validation import Validation
 from visrec_training.vocabulary import NO_WORDS, Vocabulary, cut_texts
 
-SAMPLED_EXAMPLES = 100_000
+SAMPLED_EXAMPLES = 25_600
 """Of an epoch where the softmax is sampled: validation is asked before all of very many were seen."""
 
 
@@ -117,7 +117,8 @@ class Trainer:
         if self.objective.is_sampled:
             self.epoch_examples = min(self.epoch_examples, SAMPLED_EXAMPLES)
         steps = config.epochs * math.ceil(self.epoch_examples / config.batch)
-        self.optimizer, self.schedule = make_optimizer(self.model, self.finetuned, config, steps)
+        sparse_ids = self.objective.is_sampled
+        self.optimizer = Optimizer(self.model, self.finetuned, config, steps, sparse_ids=sparse_ids)
         self.progress = Progress()
         self._watch: Callable[[Progress], None] | None = None
 
@@ -141,7 +142,6 @@ class Trainer:
         progress = dict(checkpoint.progress)
         self.model.load_state_dict(checkpoint.state)
         self.optimizer.load_state_dict(progress.pop("optimizer"))
-        self.schedule.load_state_dict(progress.pop("schedule"))
         self.progress = Progress(**progress)
         self.live.new_scale = self.progress.new_scale
         if self.finetuned:
@@ -238,11 +238,9 @@ class Trainer:
         ) as progress:
             for batch in progress:
                 loss = self.objective.loss(batch.to(self.device))
-                self.optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 self.optimizer.step()
-                self.schedule.step()
                 losses.append(loss.item())
                 progress.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", refresh=False)
         if self.finetuned:
@@ -260,7 +258,6 @@ class Trainer:
         progress = dataclasses.asdict(self.progress)
         if not figures_only:
             progress["optimizer"] = self.optimizer.state_dict()
-            progress["schedule"] = self.schedule.state_dict()
         return Checkpoint(
             model_config=self.model.config,
             train_config=self.config,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from visrec_training.interactions import Rows
 
-CUTS, MOST_CUTS = 20, 2_000_000  # at most, of one sequence and of all
+CUTS, MOST_CUTS = 20, 500_000  # at most, of one sequence and of all
 WINDOW = 50  # items before a cut that count, and as many after it
 FADE = 0.2  # power by which items further before a cut count less
 
