@@ -3,6 +3,9 @@
 import itertools
 import json
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -46,6 +49,53 @@ def test_a_stopped_run_goes_on_as_if_it_never_stopped(
     monkeypatch.undo()
     assert visrec(*words, "--resume") == 0
     assert same(weights(run / "last.pt"), weights(tmp_path / "stopped" / "last.pt"))
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(
+    run, small_shop, cache, visrec, tmp_path, monkeypatch, capsys
+):
+    """Killed once the closed form was fitted, and stopped in the first epoch: neither is done again."""
+    out = tmp_path / "killed"
+    words = ("train", "--data", small_shop, "--cache", cache, "--out", out, "--epochs", 6)
+    process = subprocess.Popen([sys.executable, "-m", "visrec_cli.main", *map(str, words)])
+    while not list(out.glob("stages/*.pt")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (out / "last.pt").exists()
+
+    def never(*_):
+        raise AssertionError
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visrec_training.live_items.fit_closed_form", never)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_epoch", stop)
+        assert visrec(*words, "--resume") == 130
+    assert "go on with --resume" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_start", never)
+        assert visrec(*words, "--resume") == 0
+    assert same(weights(run / "last.pt"), weights(out / "last.pt"))
+    assert same(weights(run / "best.pt"), weights(out / "best.pt"))
+    assert not (out / "stages").exists()
+
+
+def test_what_was_fitted_to_other_data_is_fitted_anew(
+    small_shop, cache, visrec, tmp_path, monkeypatch, capsys
+):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    words = ("train", "--data", small_shop, "--cache", cache, "--out", tmp_path, "--epochs", 0)
+    monkeypatch.setattr("visrec_training.tuning.Tuning.before_training", stop)
+    assert visrec(*words) == 130
+    monkeypatch.undo()
+    assert visrec(*words, "--seed", 5, "--resume") == 0
+    assert "is not used: it was made from other data" in capsys.readouterr().err
 
 
 def test_another_seed_gives_other_weights(run, small_shop, cache, visrec, tmp_path):

@@ -21,6 +21,7 @@ from visrec_training.model import Model
 from visrec_training.neighbours import Neighbours, no_neighbours
 from visrec_training.prepare import Prepared, reduce_regions
 from visrec_training.regions import load_pictures
+from visrec_training.stages import Stages
 from visrec_training.vocabulary import Vocabulary
 
 FIT_PICTURES = 2_000  # more tell no more about the attention's fitted parts
@@ -38,7 +39,13 @@ class LiveItems:
     """float [N, M, 49]."""
 
     def __init__(
-        self, model: Model, prepared: Prepared, texts: ItemTexts, vocabulary: Vocabulary, config: TrainConfig
+        self,
+        model: Model,
+        prepared: Prepared,
+        texts: ItemTexts,
+        vocabulary: Vocabulary,
+        config: TrainConfig,
+        stages: Stages,
     ) -> None:
         """Fit the attention to the pictures, and what is known in closed form to what people did.
 
@@ -48,6 +55,7 @@ class LiveItems:
             texts: of its items.
             vocabulary: knows their words.
             config: how to train.
+            stages: keeps the closed form.
         """
         self._model, self._prepared, self._config, self._hashes = model, prepared, config, vocabulary.hashes
         device, split = next(model.parameters()).device, prepared.split
@@ -65,15 +73,19 @@ class LiveItems:
         self.new_scale = 1.0
         """How loud histories speak for items that nobody met."""
         if split.candidates.any():
-            aspects, _ = model.aspects(self._reduced)
-            words = word_features(model.item_tower.words, self._tokens)
-            categories = prepared.dataset.catalogue.categories
-            sentences = read_sentences(prepared.dataset.catalogue, model.config.text_encoder).to(device)
-            content = Content.of(words, self._meanings, sentences, aspects[:, GIST], categories)
-            self.closed_form = fit_closed_form(split, content, model.config, config.dense_items)
+            self.closed_form = stages.keep("closed form", self._fit)
             model.query_tower.balance.expect(*self.closed_form.learned.spreads)
         fitted = self.closed_form
         self._is_probe = fitted.is_probe if fitted else torch.zeros_like(self.has_id)
+
+    def _fit(self) -> ClosedForm:
+        """Fit what is known in closed form, by content and by what people did."""
+        model, catalogue = self._model, self._prepared.dataset.catalogue
+        aspects, _ = model.aspects(self._reduced)
+        words = word_features(model.item_tower.words, self._tokens)
+        sentences = read_sentences(catalogue, model.config.text_encoder).to(aspects.device)
+        content = Content.of(words, self._meanings, sentences, aspects[:, GIST], catalogue.categories)
+        return fit_closed_form(self._prepared.split, content, model.config, self._config.dense_items)
 
     @torch.no_grad()
     def look(self, *, new_gists: bool) -> None:

@@ -62,7 +62,7 @@ class Objective:
         self.negatives = chosen >= 0
         """bool [N]: items that are not masked from the softmax."""
         self._rows = self.negatives.nonzero().flatten()
-        self.is_sampled = len(self._rows) > config.dense_items
+        self.is_sampled = len(chosen) > config.dense_items
         share = chosen.clamp_min(0) / chosen.clamp_min(0).sum().clamp_min(1)
         left_out = config.batch * torch.log1p(-share.double()) + drawn * math.log1p(
             -1 / max(2, len(self._rows))

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from visrec_training import stages
 from visrec_training.baselines import popularity_of
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig, TrainConfig
@@ -35,6 +36,7 @@ from visrec_training.model import Model
 from visrec_training.objective import Objective
 from visrec_training.optimizer import Optimizer
 from visrec_training.prepare import Prepared, summarize, warn
+from visrec_training.stages import Stages
 from visrec_training.text.encoders import text_encoder
 from visrec_training.text_space import TextSpace
 from visrec_training.tuning import Tuning
@@ -49,6 +51,8 @@ SAMPLED_EXAMPLES = 25_600
 class Progress:
     """Where training stands."""
 
+    is_started: bool = False
+    """Whether what comes before the first epoch is done."""
     epoch: int = 0
     best: float = -math.inf
     best_epoch: int = 0
@@ -68,6 +72,8 @@ class Trainer:
         config: TrainConfig,
         out: Path,
         device: torch.device,
+        *,
+        keeps_stages: bool = False,
     ) -> None:
         """Build the model, seeded, and fit what is known in closed form.
 
@@ -78,6 +84,7 @@ class Trainer:
             config: how to train.
             out: folder for `last.pt`, `best.pt`, `closed_form.pt` and TensorBoard's files.
             device: where to train.
+            keeps_stages: whether what comes before the first epoch is kept in `out` until the end.
 
         Raises:
             DataError: all items are cold.
@@ -100,7 +107,14 @@ class Trainer:
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
         self.model.text_space.mean.copy_(space.mean)
         self.model.text_space.axes.copy_(space.axes)
-        self.live = LiveItems(self.model, prepared, texts, self.vocabulary, config)
+        about = {
+            "data": self.fingerprint,
+            "encoder": encoder.digest(),
+            "model": dataclasses.asdict(model_config),
+            "train": dataclasses.asdict(config),
+        }
+        kept = Stages(out if keeps_stages else None, about, device)
+        self.live = LiveItems(self.model, prepared, texts, self.vocabulary, config, kept)
         self.summary = summarize(prepared, cut_texts(self.live.texts_cut, model_config.item_words))
         self.validation = Validation(split, catalogue, config.seed + 1)
         self.tuning = Tuning(self.model, self.live, self.validation, split)
@@ -164,7 +178,7 @@ class Trainer:
             warn(self._shortcomings())
         with SummaryWriter(str(self.out / "tensorboard")) as board:
             self.live.look(new_gists=True)
-            if not self.progress.epoch:
+            if not self.progress.is_started:
                 self._start()
                 if watch and self.live.closed_form:
                     watch(self.progress)
@@ -185,6 +199,7 @@ class Trainer:
                 self._checkpoint(figures_only=False).save(self.out / "last.pt")
                 if watch:
                     watch(self.progress)
+        stages.forget(self.out)
         return self.progress
 
     def _start(self) -> None:
@@ -200,6 +215,9 @@ class Trainer:
             self._checkpoint(figures_only=True).save(self.out / "best.pt")
         if self.live.closed_form:
             self.model.query_tower.load_state_dict(untuned)
+        self.progress.is_started = True
+        if self.config.epochs:
+            self._checkpoint(figures_only=False).save(self.out / "last.pt")
 
     def _shortcomings(self) -> list[str]:
         """What the data is too small for, and what is done instead: a line each."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from visrec_client.errors import VisrecError
+from visrec_training import stages
 from visrec_training.account import LossLimits
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.config_file import (
@@ -108,7 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help=f"go on from last.pt in the --out folder; with no other settings, by those of its {SETTINGS}",
+        help="go on with a training into the --out folder that was stopped or killed; with no other"
+        f" settings, by those of its {SETTINGS}",
     )
     add_settings_arguments(parser)
 
@@ -186,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
     """Train."""
     model_config, config = read_configs(args)
     last = args.out / "last.pt"
-    if args.resume and not last.is_file():
+    if args.resume and not (last.is_file() or stages.is_kept(args.out)):
         raise DataError(f"nothing to resume: {last} doesn't exist")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
@@ -195,19 +197,21 @@ def run(args: argparse.Namespace) -> int:
     check_folders(args.out)
     if not args.resume:
         last.unlink(missing_ok=True)  # of an earlier run, which this one replaces
+        stages.forget(args.out)
     encoder = Encoder(model_config.backbone, model_config.levels, weights=args.weights)
     check_memory(dataset, encoder.dim, model_config, config)
     prepared = prepare(dataset, encoder, model_config, config, cache, device)
-    trainer = Trainer(prepared, encoder, model_config, config, args.out, device)
-    print("\n".join([*trainer.summary.lines(), f"training on {device.type}"]))
-    if args.resume:
-        trainer.resume(last)
-    write_settings(args.out / SETTINGS, trainer.model.config, config)
     try:
+        trainer = Trainer(prepared, encoder, model_config, config, args.out, device, keeps_stages=True)
+        print("\n".join([*trainer.summary.lines(), f"training on {device.type}"]))
+        if last.is_file():
+            trainer.resume(last)
+        write_settings(args.out / SETTINGS, trainer.model.config, config)
         progress = trainer.run()
     except KeyboardInterrupt:
-        done = f"best.pt and last.pt in {args.out} are whole; go on with --resume"
-        print(f"\nstopped: {done if last.is_file() else 'no epoch was finished'}")
+        can_go_on = last.is_file() or stages.is_kept(args.out)
+        done = f"what is done is kept in {args.out}; go on with --resume"
+        print(f"\nstopped: {done if can_go_on else 'nothing is done yet that could be kept'}")
         return 130
     print(
         f"best {_score(progress)} in epoch {progress.best_epoch} of {progress.epoch}: {args.out / 'best.pt'}"

@@ -18,7 +18,7 @@ from visrec_training.validation import Rehearsal, Validation
 
 SCORED, ASKED = (1_000, 8_000), (100, 500)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
-SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 2_000_000  # that they score, between the least and the most
+SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
 AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
