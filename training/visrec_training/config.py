@@ -152,9 +152,9 @@ class TrainConfig:
     """How far the places predicted for new items are stretched: 0 not at all, which ranks nearly all of them
     behind known items; 1 as far apart as known items lie, which costs those some."""
     dense_items: int = 6_000
-    """Up to so many items that people met, how much each says for each other is a matrix of all by all; beyond,
-    each is predicted from a few others, and what new items are compared with are the most met ones. In a
-    catalogue of more items, a step of training compares some of them alone."""
+    """Up to so many items that people met, how much each says for each other is a matrix of all by all;
+    beyond, each is predicted from a few others, and what new items are compared with are the most met ones.
+    In a catalogue of more items, a step of training compares some of them alone."""
     cold_share: float = 0.1
     """Share of items held out of training with all their interactions, to measure cold start."""
     attended: int = 256
