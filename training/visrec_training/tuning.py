@@ -73,7 +73,7 @@ class Tuning:
         """Validation's figures; none where there are no questions."""
         if self._validation.lacking:
             return {}
-        figures = {"ndcg@10": self._questions(self._live.items, self._known).judge().ndcg}
+        figures = {"ndcg@10": self._questions(self._live.items, self._known).ndcg()}
         if self._with_new:
             figures["ndcg@10 with new items"] = self._rehearse_new(self._with_new)()
         return figures
@@ -87,7 +87,7 @@ class Tuning:
         with_new = [section.first(self._asked_count) for section in self._with_new]
         of_known = [self._questions(self._live.items, each) for each in (known, self._short(known))]
         of_new = [self._rehearse_new(each) for each in (with_new, list(map(self._short, with_new)))]
-        return lambda: sum(each.judge().ndcg for each in of_known) + sum(each() for each in of_new)
+        return lambda: sum(each.ndcg() for each in of_known) + sum(each() for each in of_new)
 
     def _rehearse_new(self, sections: Sequence[Section]) -> Callable[[], float]:
         """Says how good rankings with new items are.
@@ -99,7 +99,7 @@ class Tuning:
         rehearsals = [self._questions(items, section) for section in sections]
 
         def quality() -> float:
-            reached = [each.judge().ndcg for each in rehearsals]
+            reached = [each.ndcg() for each in rehearsals]
             return math.prod(reached) ** (1 / len(reached))
 
         return quality
@@ -117,7 +117,7 @@ class Tuning:
 
     def _temper(self) -> None:
         rehearsal = self._questions(self._live.items, self._known.first(self._asked_count))
-        self._model.query_tower.balance.temper(lambda: rehearsal.judge().excess)
+        self._model.query_tower.balance.temper(rehearsal.excess)
 
     def _questions(self, items: Items, section: Section) -> Rehearsal:
         model, live = self._model, self._live

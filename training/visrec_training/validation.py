@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -11,21 +10,13 @@ from torch import Tensor
 from visrec_training.data import Catalogue
 from visrec_training.examples import content_pairs, follows
 from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.interactions import Rows
 from visrec_training.metrics import ranking_metrics
-from visrec_training.retrieval import Modalities, rank_read, read_queries
+from visrec_training.retrieval import Modalities, best_read, rank_read, read_queries
 from visrec_training.split import MIN_SEQUENCE, NOTHING, Queries, Section, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
 BOTH = Modalities(picture=True, history=True)
-
-
-class Judged(NamedTuple):
-    """What came of asking, over all that is sent."""
-
-    ndcg: float
-    """Mean NDCG@10."""
-    excess: float
-    """How much surer the model is of its first ten than it is right: their scores' sum less recall@10."""
 
 
 class Validation:
@@ -72,14 +63,20 @@ class Rehearsal:
         self._scorer, self._section = scorer, section
         self._read = [list(read_queries(scorer, aspects, maps, section, each)) for each in sent]
 
-    def judge(self) -> Judged:
-        """Rank, and compare with what is right."""
-        targets = self._section.queries.targets
+    def ndcg(self) -> float:
+        """Mean NDCG@10, over all that is sent."""
+        rankings = [best_read(self._scorer, self._section, each) for each in self._read]
+        return self._mean("ndcg@10", rankings)
+
+    def excess(self) -> float:
+        """How much surer the model is of its first ten than it is right: their scores' sum less recall@10."""
         rankings = [rank_read(self._scorer, self._section, each) for each in self._read]
-        metrics = [ranking_metrics(each.rows, targets) for each in rankings]
         sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
-        right = np.mean([each["recall@10"] for each in metrics])
-        return Judged(float(np.mean([each["ndcg@10"] for each in metrics])), float(sure - right))
+        return float(sure) - self._mean("recall@10", [each.rows for each in rankings])
+
+    def _mean(self, metric: str, rankings: Sequence[Rows]) -> float:
+        targets = self._section.queries.targets
+        return float(np.mean([ranking_metrics(rows, targets)[metric] for rows in rankings]))
 
 
 def nothing_held_out(split: Split, part: str) -> str:
