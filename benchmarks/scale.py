@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 import torch
 from benchmarks.quality_figures import ROOT, commit, fill_in, machine
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image
 
 from visrec_client.errors import VisrecError
@@ -169,6 +170,11 @@ def draw_chart(kept: Mapping[str, Mapping[str, Any]]) -> None:
         axes.loglog([row["items"] for row in rows], [row[name] for row in rows], "o-", color="#76b900")
         axes.set_title(name, fontsize=10, loc="left")
         axes.set_xlabel("items")
+        axes.set_xticks([row["items"] for row in rows], [f"{row['items']:,}" for row in rows])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_locator(NullLocator())
         axes.spines[["top", "right"]].set_visible(False)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "scale"}):
         figure.savefig(CHART, format="svg", metadata={"Date": None, "Creator": None})
