@@ -42,19 +42,17 @@ def test_it_listens_on_loopback_only(server):
 
 
 def test_two_servers_run_side_by_side_and_leave_nothing_behind(server, repository, start, ask, tmp_path):
-    def leftovers():
-        return {
-            *(path.name.split("_")[1] for path in Path("/dev/shm").glob("visrec_*")),
-            *Path(server.log_file.parent).glob("visrec-triton-*"),
-        }
-
-    before = leftovers()
+    folders = set(Path(server.log_file.parent).glob("visrec-triton-*"))
     with start(repository, models=("add",)) as other:
+        shared = other._memory.prefix
+        assert list(Path("/dev/shm").glob(f"{shared}*"))
         assert other.loaded() == {"add": [1]}
         feeds = {name: np.ones((1, 3), np.float32) for name in ("FIRST", "SECOND")}
         assert [ask(s, "add", feeds)[0]["SUM"].sum() for s in (server, other)] == [6, 6]
     assert other.pid is None
-    assert leftovers() <= before, "what others left may be gone as well"
+    assert not list(Path("/dev/shm").glob(f"{shared}*"))
+    left = set(Path(server.log_file.parent).glob("visrec-triton-*"))
+    assert left <= folders, "what others left may be gone as well"
     other.stop()  # again, and harmless
 
 
