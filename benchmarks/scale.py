@@ -1,6 +1,6 @@
 """What training costs as a shop grows: minutes and memory of `visrec train`, by the number of items.
 
-    python -m benchmarks.scale 1000 10000 100000 --docs docs/model.md
+    python -m benchmarks.scale 1000 10000 --docs docs/model.md
 
 Each shop is simulated: as many people as items, of whom each chose twenty. Pictures are read before the clock
 starts, by a stand-in for the image encoder. What was measured before is not measured again.
@@ -32,7 +32,7 @@ from PIL import Image
 from visrec_client.errors import VisrecError
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig
-from visrec_training.encoder import Encoder
+from visrec_training.encoder import RANDOM, Encoder
 from visrec_training.files import write_text
 from visrec_training.prepare import read
 from visrec_training.regions import compute_regions
@@ -74,7 +74,7 @@ def measure(items: int, work: Path) -> dict[str, Any]:
     """Simulate a shop, read its pictures, and train on it.
 
     Raises:
-        VisrecError: training failed.
+        VisrecError: reading pictures or training failed.
     """
     data, out, cache = (work / str(items) / name for name in ("shop", "run", "cache"))
     if not (data / "interactions.parquet").exists():
@@ -82,8 +82,10 @@ def measure(items: int, work: Path) -> dict[str, Any]:
     reading = multiprocessing.get_context("spawn").Process(target=_encode, args=(data, cache))
     reading.start()
     reading.join()
+    if reading.exitcode:
+        raise VisrecError(f"reading the pictures of {data} ended with status {reading.exitcode}")
     command = [sys.executable, "-m", "visrec_cli.main", "train", "--data", data, "--out", out]
-    options = ["--cache", cache, "--backbone", BACKBONE, "--weights", "random"]
+    options = ["--cache", cache, "--backbone", BACKBONE, "--weights", RANDOM]
     started = time.monotonic()
     process = subprocess.Popen([str(each) for each in (*command, *options)])  # noqa: S603
     _, status, used = os.wait4(process.pid, 0)
@@ -111,7 +113,7 @@ def simulate(folder: Path, items: int, rng: np.random.Generator) -> None:
     kind = np.sort(rng.integers(KINDS, size=items))
     colours = rng.integers(0, 256, (KINDS, 3))
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    shown = np.arange(items) % min(items, DRAWN) if items > DRAWN else np.arange(items)
+    shown = np.arange(items) % DRAWN
     for number in range(min(items, DRAWN)):
         pixels = np.full((96, 96, 3), 255)
         left, top, size = rng.integers(5, 50), rng.integers(5, 50), rng.integers(15, 45)
@@ -144,7 +146,7 @@ def simulate(folder: Path, items: int, rng: np.random.Generator) -> None:
 def _encode(data: Path, cache: Path) -> None:
     """Fill the cache, so that what is measured is the rest."""
     config = ModelConfig(backbone=BACKBONE)
-    encoder = Encoder(config.backbone, config.levels, weights="random")
+    encoder = Encoder(config.backbone, config.levels, weights=RANDOM)
     images = read(data, None, with_interactions=False).catalogue.images
     compute_regions(encoder, images, config.picture_size, cache, torch.device("cpu"))
 

@@ -36,13 +36,9 @@ class People:
             met: int64 [n], the rows that count; on the device where the dense answers go.
             items: the catalogue's size.
         """
-        place = np.full(items, -1)
-        place[met.cpu().numpy()] = np.arange(len(met))
-        lengths = [len(sequence) for sequence in sequences]
-        who, what = np.repeat(np.arange(len(lengths)), lengths), place[np.concatenate(sequences)]
-        counted = what >= 0
-        pairs = (np.ones(counted.sum()), (who[counted], what[counted]))
-        chose = sparse.coo_array(pairs, shape=(len(lengths), len(met))).tocsr()
+        who, what = choices(sequences, met, items)
+        pairs = (np.ones(len(who)), (who, what))
+        chose = sparse.coo_array(pairs, shape=(len(sequences), len(met))).tocsr()
         chose.data[:] = 1  # however often
         return cls(chose, met.device)
 
@@ -92,3 +88,12 @@ class People:
     def most_met(self, most: int) -> Tensor:
         """The items that most people chose, in order: int64 [at most `most`]."""
         return self.counts.argsort(descending=True, stable=True)[:most].sort().values
+
+
+def choices(sequences: Sequence[Rows], met: Tensor, items: int) -> tuple[Rows, Rows]:
+    """Who chose which of n items, one sequence after the other: int64 [choices] each. As for `People.of`."""
+    place = np.full(items, -1)
+    place[met.cpu().numpy()] = np.arange(len(met))
+    lengths = [len(sequence) for sequence in sequences]
+    who, what = np.repeat(np.arange(len(lengths)), lengths), place[np.concatenate(sequences)]
+    return who[what >= 0], what[what >= 0]

@@ -201,6 +201,8 @@ def run(args: argparse.Namespace) -> int:
     encoder = Encoder(model_config.backbone, model_config.levels, weights=args.weights)
     check_memory(dataset, encoder.dim, model_config, config)
     prepared = prepare(dataset, encoder, model_config, config, cache, device)
+    if not args.resume:  # a kill before the model is built must not leave an earlier run's settings
+        write_settings(args.out / SETTINGS, model_config, config)
     try:
         trainer = Trainer(prepared, encoder, model_config, config, args.out, device, keeps_stages=True)
         print("\n".join([*trainer.summary.lines(), f"training on {device.type}"]))

@@ -17,6 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from visrec_training.interactions import Rows
+from visrec_training.people import choices
 
 CUTS, MOST_CUTS = 20, 500_000  # at most, of one sequence and of all
 WINDOW = 50  # items before a cut that count, and as many after it
@@ -32,7 +33,7 @@ class Transitions:
     after: sparse.csr_array
     """float32 [cuts, n]: how often each item comes after it."""
     cuts: float
-    """Of a person: their mean, at least 1."""
+    """How many a person has: the mean, at least 1."""
     device: torch.device
     """Where the dense answers go."""
 
@@ -45,13 +46,8 @@ class Transitions:
             met: int64 [n], the rows that count; on the device where the dense answers go.
             items: the catalogue's size.
         """
-        place = np.full(items, -1)
-        place[met.cpu().numpy()] = np.arange(len(met))
-        lengths = [len(sequence) for sequence in sequences]
-        what = place[np.concatenate(sequences)]
-        who = np.repeat(np.arange(len(lengths)), lengths)[what >= 0]
-        what = what[what >= 0]
-        sizes = np.bincount(who, minlength=len(lengths))
+        who, what = choices(sequences, met, items)
+        sizes = np.bincount(who, minlength=len(sequences))
         ends = sizes.cumsum()
         first, end, cut = _cuts((ends - sizes)[sizes > 1], ends[sizes > 1])
         earlier, cut_before = _windows(np.maximum(first, cut - WINDOW), cut)
@@ -61,7 +57,7 @@ class Transitions:
         before = sparse.coo_array((fades, (cut_before, what[earlier])), shape=size).tocsr()
         once = np.ones(len(later), np.float32)
         after = sparse.coo_array((once, (cut_after, what[later])), shape=size).tocsr()
-        return cls(before, after, max(1.0, len(cut) / len(lengths)), met.device)
+        return cls(before, after, max(1.0, len(cut) / len(sequences)), met.device)
 
     def among(self, places: Tensor) -> Self:
         """The same cuts and k of the items, int64 [k]."""

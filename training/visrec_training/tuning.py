@@ -23,7 +23,7 @@ AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
-FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # next to the best of those
+FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # times the best of those
 FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
 
 
