@@ -95,12 +95,17 @@ def run(args: argparse.Namespace) -> int:
         KeyboardInterrupt: at a signal before it is ready, and at the second.
     """
     supervisor = _supervisor(args)
-    asked_to_stop = threading.Event()
+    asked_to_stop, asked_again = threading.Event(), threading.Event()
 
     def stop(*_: object) -> None:
-        if supervisor.starting or asked_to_stop.is_set():
-            raise KeyboardInterrupt
+        if asked_to_stop.is_set():
+            # An exception could be raised just before Triton is ended, which would then live on.
+            asked_again.set()
+            supervisor.server.kill()
+            return
         asked_to_stop.set()
+        if supervisor.starting:
+            raise KeyboardInterrupt
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
@@ -117,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
         )
         supervisor.watch(asked_to_stop)
         tell("stopping", exit_timeout_s=args.exit_timeout)
+    if asked_again.is_set():
+        raise KeyboardInterrupt
     return 0
 
 

@@ -139,10 +139,14 @@ class Server:
         if ended_well and self.config.log_file is None and self.log_file:
             self.log_file.unlink(missing_ok=True)
 
-    def end_at_once(self) -> None:
-        """End Triton whatever it is doing; harmless if it does not run."""
+    def kill(self) -> None:
+        """Kill Triton, and leave tidying up to whoever stops it; a signal handler may call it at any moment."""
         if self._process:
             self._process.kill()
+
+    def end_at_once(self) -> None:
+        """End Triton whatever it is doing; harmless if it does not run."""
+        self.kill()
         self._end()
 
     def check(self) -> None:

@@ -89,6 +89,7 @@ class Supervisor:
         try:
             self._start_first()
         except BaseException:
+            self.server.end_at_once()
             self._endpoint.close()
             raise
         return self
@@ -96,9 +97,9 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.health.fault = "it is stopping"
-        self._asking.shutdown(wait=False)
         try:
+            self.health.fault = "it is stopping"
+            self._asking.shutdown(wait=False)
             if kind is KeyboardInterrupt:
                 self.server.end_at_once()
             else:
