@@ -140,7 +140,7 @@ class Server:
             self.log_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """Kill Triton, and leave tidying up to whoever stops it; a signal handler may call it at any moment."""
+        """Kill Triton and leave tidying up to whoever stops it; a signal handler may call it."""
         if self._process:
             self._process.kill()
 
