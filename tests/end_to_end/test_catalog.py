@@ -78,7 +78,7 @@ def test_items_come_and_go(
     repository = shop_server.config.repository
     gone, kept = checkpoint.item_ids[cold], checkpoint.item_ids[cold + 1]
     picture = items[gone].picture
-    assert gone in found(recommender, image=picture, k=100)
+    assert gone in found(recommender, image=picture, k=10)
 
     code, said, _ = catalog("remove", gone)
     assert code == 0
@@ -92,7 +92,7 @@ def test_items_come_and_go(
     new = {item_id: item for item_id, item in read_items(new_folder).items() if item_id != kept}
     assert f"{len(new)} items are new" in said
     places = [found(recommender, image=item.picture, k=100).index(item_id) for item_id, item in new.items()]
-    assert np.mean(places) < 40 and max(places) < 80, "who looks at one is shown it, of 240 items"
+    assert max(places) < 10, "who looks at one is shown it, of 240 items"
     for model in ("encoder", "attention"):
         first, third = (repository / model / number / "model.onnx" for number in ("1", "3"))
         assert third.samefile(first), "what did not change takes no space"

@@ -1,5 +1,7 @@
 """The temporal split, the data's own split and the held-out items: nothing that measures is learned from."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.interactions import PARTS, Interactions
-from visrec_training.split import split
+from visrec_training.split import NOTHING, split
 
 ITEMS = 40
 sequences = st.lists(
@@ -205,3 +207,16 @@ def test_short_histories_are_the_newest_or_a_fixed_draw():
     assert len(set(first)) == 3
     assert {*first} < set(range(18))
     assert asked.with_recent(99).histories[0].tolist() == list(range(18))
+
+
+def test_who_looks_at_nothing_can_be_shown_what_they_chose():
+    asked = split(dataset([list(range(20))]), cold_share=0, seed=0).test
+    assert asked.looking().viewed.tolist() == asked.viewed.tolist() == [18], "they look at something"
+    asked = dataclasses.replace(asked, viewed=np.array([-1]))
+    newest = asked.looking()
+    assert newest.viewed.tolist() == [17]
+    assert newest.histories[0].tolist() == list(range(17))
+    drawn = asked.looking(np.random.default_rng(1))
+    assert {*drawn.histories[0], *drawn.viewed} == set(range(18))
+    nobody = dataclasses.replace(asked, histories=[NOTHING]).looking()
+    assert nobody.viewed.tolist() == [-1]

@@ -15,12 +15,18 @@ MAX_LOG_SCALE = math.log(100)
 CONTENT, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS, LONG = range(6)
 """Rows of the bias: logarithms, the neighbours' next to regression's; the last is the log odds that a history
 is long, and regression says more of it than the main directions of taste do."""
-KNOWN = 1  # place in what the balance depends on: how much a request tells
+PICTURE, KNOWN, WORDS, BESIDE = range(4)
+"""What the balance depends on: whether there is a picture, how much a request tells, whether there are words,
+and how much history there is beside a picture."""
 FITTED = (REGRESSION, LONG, SPECTRAL, POPULARITY, NEIGHBOURS)
 """What is fitted in closed form, in the order in which it is weighed."""
 CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
 LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
 STEPS, LEFT_OUT = (0.0, 1.0, 2.0, 4.0, -1.0, -2.0), -6.0  # logarithms
+LOOKS = tuple(step - LEFT_OUT for step in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
+"""Logarithms, of how much more content counts with a picture, where it is left out without one."""
+LOOKS_BESIDE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, -0.5, -1.0, -2.0)
+"""Powers of 1 + the size of a history, by which it counts more beside one."""
 COMMON_STEPS = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, -6.0, -8.0, 0.5, 1.0)
 EVEN_HISTORIES = (10.0, 3.0, 1.0, 0.3, 30.0)
 """Sizes, in items, at which regression and main directions count alike; the first before any is chosen."""
@@ -43,7 +49,7 @@ class Balance(nn.Module):
     def __init__(self) -> None:
         """Build it."""
         super().__init__()
-        weight, bias = torch.zeros(6, 3), torch.zeros(6)
+        weight, bias = torch.zeros(6, 4), torch.zeros(6)
         bias[CONTENT] = math.log(CONTENT_SCALE)
         # who tells more of themselves is led less by what all choose, and less by the main directions
         weight[POPULARITY, KNOWN] = -2
@@ -52,7 +58,12 @@ class Balance(nn.Module):
         self._set(LONG, self._long(EVEN_HISTORIES[0]))
 
     def forward(self, told: Tensor) -> Weights:
-        """Weigh, by float [B, 3]: whether there is a picture, log(1 + items, picture and text), and words."""
+        """Weigh.
+
+        Args:
+            told: float [B, 4]: 1 with a picture; log(1 + items, picture and text); 1 with words; and
+                log(1 + items) with a picture, else 0.
+        """
         content, regression, spectral, popularity, neighbours, long = F.linear(
             told, self.weight, self.bias
         ).split(1, dim=-1)
@@ -68,6 +79,11 @@ class Balance(nn.Module):
             scale = math.log(LOGIT_SPREAD / spread) if spread else 0.0
             self.bias[part] = min(scale, MAX_LOG_SCALE)  # beyond it, training couldn't change it
 
+    @torch.no_grad()
+    def leave_content_out(self) -> None:
+        """Have content say nothing, as it must before it has learned what histories say by it."""
+        self.bias[CONTENT] += LEFT_OUT
+
     def weigh(self, parts: Sequence[int], score: Callable[[], float]) -> None:
         """Choose how much each of some parts counts, one after another.
 
@@ -77,6 +93,18 @@ class Balance(nn.Module):
         """
         for part in parts:
             choose(self._options(part), partial(self._set, part), score)
+
+    def weigh_looks(self, alone: Callable[[], float], beside: Callable[[], float]) -> None:
+        """Choose how much likeness in the content space counts where a picture is sent.
+
+        What `leave_content_out` did is expected.
+
+        Args:
+            alone: how well pictures are answered as it is now, sent alone.
+            beside: how well, sent with a history.
+        """
+        for place, options, score in ((PICTURE, LOOKS, alone), (BESIDE, LOOKS_BESIDE, beside)):
+            choose(options, partial(self._set_looks, place), score)
 
     @torch.no_grad()
     def temper(self, excess: Callable[[], float]) -> None:
@@ -102,6 +130,10 @@ class Balance(nn.Module):
 
     def _long(self, even_history: float) -> float:
         return -self.weight[LONG, KNOWN].item() * math.log1p(even_history)
+
+    @torch.no_grad()
+    def _set_looks(self, place: int, value: float) -> None:
+        self.weight[CONTENT, place] = value
 
     @torch.no_grad()
     def _set(self, part: int, value: float) -> None:

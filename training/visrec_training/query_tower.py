@@ -51,7 +51,7 @@ class Said(NamedTuple):
     counted: Tensor
     """float [B, L], how much each item of a history counts for its neighbours."""
     told: Tensor
-    """float [B, 3], how much is told: what the balance depends on."""
+    """float [B, 4], how much is told: what the balance depends on."""
 
 
 class HistoryEncoder(nn.Module):
@@ -155,8 +155,9 @@ class QueryTower(nn.Module):
         collaborative = looked_at * has_picture + summed + typed
         widths = [self.config.regression_dim, self.config.spectral_dim]
         regression, spectral = collaborative.split(widths, dim=-1)
-        told = history.present.sum(1, keepdim=True) + has_picture + has_words
-        told = torch.cat([has_picture, told.log1p(), has_words], dim=-1)
+        items = history.present.sum(1, keepdim=True).float()
+        told = (items + has_picture + has_words).log1p()
+        told = torch.cat([has_picture, told, has_words, has_picture * items.log1p()], dim=-1)
         return Said(content, regression, spectral, counted, told), attention
 
     def weigh(self, said: Said) -> tuple[Tensor, Tensor]:

@@ -60,6 +60,21 @@ class Queries:
             histories = [rng.permutation(history)[:count] for history in self.histories]
         return dataclasses.replace(self, histories=histories)
 
+    def looking(self, rng: np.random.Generator | None = None) -> Queries:
+        """The same questions by people who look at an item of their histories, unless they look at one.
+
+        Args:
+            rng: draws it, where no order is known; else it is the newest.
+        """
+        drawn = [history[0] if len(history) else -1 for history in self.with_recent(1, rng).histories]
+        looks = self.viewed < 0
+        viewed = np.where(looks, np.asarray(drawn, dtype=np.int64), self.viewed)
+        histories = [
+            history[history != item] if chosen else history
+            for history, item, chosen in zip(self.histories, viewed, looks, strict=True)
+        ]
+        return dataclasses.replace(self, histories=histories, viewed=viewed)
+
     def with_viewed(self) -> Queries:
         """The same questions by people whose histories end with what they look at, if they look at any."""
         pairs = zip(self.histories, self.viewed.tolist(), strict=True)

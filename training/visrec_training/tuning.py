@@ -13,8 +13,9 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
+from visrec_training.retrieval import Modalities
 from visrec_training.split import Section, Split
-from visrec_training.validation import Rehearsal, Validation
+from visrec_training.validation import BOTH, PICTURE, Rehearsal, Validation
 
 SCORED, ASKED = (1_000, 8_000), (100, 500)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
@@ -24,6 +25,7 @@ SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
 FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # times the best of those
+LEAST = 1 / math.log2(11)  # DCG of a hit in the tenth place
 FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
 
 
@@ -53,10 +55,13 @@ class Tuning:
         if not self._with_new:
             return
         tower = self._model.query_tower
+        tower.balance.leave_content_out()
         tower.balance.weigh(FITTED, self._rehearse())
         if self._has_order:
             choose(FADES, tower.history.fade, lambda: self._rehearse()())
         self._scale_new_items()
+        self._temper()  # no weight is near its bound then
+        tower.balance.weigh_looks(*map(self._rehearse_pictures, (PICTURE, BOTH)))
         self._temper()
 
     def after_epoch(self) -> None:
@@ -89,24 +94,37 @@ class Tuning:
         of_new = [self._rehearse_new(each) for each in (with_new, list(map(self._short, with_new)))]
         return lambda: sum(each.ndcg() for each in of_known) + sum(each() for each in of_new)
 
-    def _rehearse_new(self, sections: Sequence[Section]) -> Callable[[], float]:
+    def _rehearse_pictures(self, sent: Modalities) -> Callable[[], float]:
+        """Says how good rankings are by the balance as it is then, for people who look at a picture."""
+        known, *with_new = (
+            self._looking(section.first(self._asked_count)) for section in (self._known, *self._with_new)
+        )
+        of_known = self._questions(self._live.items, known, [sent])
+        of_new = self._rehearse_new(with_new, [sent])
+        return lambda: of_known.ndcg() + of_new()
+
+    def _rehearse_new(
+        self, sections: Sequence[Section], sent: Sequence[Modalities] = ()
+    ) -> Callable[[], float]:
         """Says how good rankings with new items are.
 
         Where known and new ones are asked for apart, the geometric mean of both: a percent of one is worth a
         percent of the other, so neither is given up for the other.
         """
         items = self._live.on_trial()
-        rehearsals = [self._questions(items, section) for section in sections]
-
-        def quality() -> float:
-            reached = [each.ndcg() for each in rehearsals]
-            return math.prod(reached) ** (1 / len(reached))
-
-        return quality
+        rehearsals = [self._questions(items, section, sent) for section in sections]
+        counts = [len(section.queries) for section in sections]
+        return lambda: joint_quality([each.ndcg() for each in rehearsals], counts)
 
     def _short(self, section: Section) -> Section:
-        rng = None if self._has_order else np.random.default_rng(0)
-        return Section(section.queries.with_recent(SHORT, rng), section.ranked)
+        return Section(section.queries.with_recent(SHORT, self._rng()), section.ranked)
+
+    def _looking(self, section: Section) -> Section:
+        return Section(section.queries.looking(self._rng()), section.ranked)
+
+    def _rng(self) -> np.random.Generator | None:
+        """Draws from histories; None where their order is known, and the newest items are taken."""
+        return None if self._has_order else np.random.default_rng(0)
 
     def _scale_new_items(self) -> None:
         asked = [section.first(self._asked_count) for section in self._with_new]
@@ -119,7 +137,21 @@ class Tuning:
         rehearsal = self._questions(self._live.items, self._known.first(self._asked_count))
         self._model.query_tower.balance.temper(rehearsal.excess)
 
-    def _questions(self, items: Items, section: Section) -> Rehearsal:
+    def _questions(self, items: Items, section: Section, sent: Sequence[Modalities] = ()) -> Rehearsal:
         model, live = self._model, self._live
         scorer = FusionScorer(model.query_tower, model.text_space, items, model.config.top_k).eval()
-        return Rehearsal(scorer, live.aspects, live.maps, section, self._validation.sent)
+        return Rehearsal(scorer, live.aspects, live.maps, section, sent or self._validation.sent)
+
+
+def joint_quality(reached: Sequence[float], counts: Sequence[int]) -> float:
+    """Geometric mean of what several kinds of questions reached.
+
+    Where nothing was found for one kind, it is as if one of its questions had found something in the last
+    place that counts: the other kinds still decide.
+
+    Args:
+        reached: mean NDCG@10 of each kind.
+        counts: questions of each kind, 1 or more.
+    """
+    least = [LEAST / count for count in counts]
+    return math.prod(map(max, reached, least)) ** (1 / len(reached))
