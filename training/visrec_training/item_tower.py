@@ -105,8 +105,6 @@ class PictureVector(nn.Module):
         super().__init__()
         width = config.aspects * config.aspect_dim
         self.project = nn.Linear(width, config.dim)
-        with torch.no_grad():  # before it has learned anything, pictures lie as far apart as their gists
-            nn.init.orthogonal_(self.project.weight[:, : config.aspect_dim])
         self.places = nn.Linear(config.aspect_dim, place_width(config)).requires_grad_(False)
         nn.init.zeros_(self.places.weight)
         nn.init.zeros_(self.places.bias)
