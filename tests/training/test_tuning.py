@@ -1,14 +1,15 @@
-"""What is chosen on validation weighs known and new items alike."""
+"""What is chosen on validation weighs known and new items."""
 
 import pytest
 
-from visrec_training.tuning import joint_quality
+from visrec_training.tuning import NEW_SHARE, joint_quality
 
 
-def test_a_percent_of_one_kind_is_worth_a_percent_of_the_other():
-    assert joint_quality([0.1, 0.4], [100, 100]) == pytest.approx(0.2)
-    assert joint_quality([0.11, 0.4], [100, 100]) == pytest.approx(joint_quality([0.1, 0.44], [100, 100]))
-    assert joint_quality([0.1], [100]) == pytest.approx(0.1)
+def test_a_gain_counts_by_its_ratio_and_by_the_share_of_its_kind():
+    start = joint_quality([0.1, 0.4], [100, 100])
+    assert joint_quality([0.2, 0.4], [100, 100]) / start == pytest.approx(2 ** (1 - NEW_SHARE))
+    assert joint_quality([0.1, 0.8], [100, 100]) / start == pytest.approx(2**NEW_SHARE)
+    assert joint_quality([0.1], [100]) == pytest.approx(0.1), "one ranking of both"
 
 
 def test_where_nothing_is_found_of_one_kind_the_other_decides():

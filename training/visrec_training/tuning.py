@@ -17,7 +17,7 @@ from visrec_training.retrieval import Modalities
 from visrec_training.split import Section, Split
 from visrec_training.validation import BOTH, PICTURE, Rehearsal, Validation
 
-SCORED, ASKED = (1_000, 8_000), (100, 500)
+SCORED, ASKED = (1_000, 8_000), (100, 2_000)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
 SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
 AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
@@ -25,6 +25,9 @@ SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
 FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # times the best of those
+NEW_SHARE = 0.3
+"""How much a percent of what new items reach is worth, next to 1 - NEW_SHARE for a percent of known ones:
+they are fewer, but what is hardly ever found is never chosen."""
 LEAST = 1 / math.log2(11)  # DCG of a hit in the tenth place
 FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
 
@@ -108,8 +111,7 @@ class Tuning:
     ) -> Callable[[], float]:
         """Says how good rankings with new items are.
 
-        Where known and new ones are asked for apart, the geometric mean of both: a percent of one is worth a
-        percent of the other, so neither is given up for the other.
+        Where known and new ones are asked for apart, `joint_quality` of both counts.
         """
         items = self._live.on_trial()
         rehearsals = [self._questions(items, section, sent) for section in sections]
@@ -144,14 +146,15 @@ class Tuning:
 
 
 def joint_quality(reached: Sequence[float], counts: Sequence[int]) -> float:
-    """Geometric mean of what several kinds of questions reached.
+    """Geometric mean of what known and new items reached, or what one ranking of both did.
 
     Where nothing was found for one kind, it is as if one of its questions had found something in the last
-    place that counts: the other kinds still decide.
+    place that counts: the other kind still decides.
 
     Args:
-        reached: mean NDCG@10 of each kind.
+        reached: mean NDCG@10 of each kind, known items first.
         counts: questions of each kind, 1 or more.
     """
-    least = [LEAST / count for count in counts]
-    return math.prod(map(max, reached, least)) ** (1 / len(reached))
+    found = [max(value, LEAST / count) for value, count in zip(reached, counts, strict=True)]
+    shares = (1 - NEW_SHARE, NEW_SHARE) if len(found) > 1 else (1.0,)
+    return math.prod(value**share for value, share in zip(found, shares, strict=True))
