@@ -116,11 +116,16 @@ class Use:
     """Open file descriptors."""
     threads: int
     shm_mb: float
-    """Everything in /dev/shm."""
+    """What is counted of /dev/shm."""
 
 
-def use(pids: list[int]) -> Use:
-    """Add up what processes hold now; those that have ended count nothing."""
+def use(pids: list[int], regions: str = "*") -> Use:
+    """Add up what processes hold now; those that have ended count nothing.
+
+    Args:
+        pids: the processes.
+        regions: names of files in /dev/shm that count, as a glob pattern.
+    """
     memory = files = threads = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -128,5 +133,5 @@ def use(pids: list[int]) -> Use:
             memory += sum(int(kb) for kb in re.findall(r"^Private_\w+:\s+(\d+) kB", rollup, re.MULTILINE))
             files += len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208  (nothing but names)
             threads += len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208
-    shm = sum(path.stat().st_blocks * 512 for path in Path("/dev/shm").iterdir())  # noqa: S108
+    shm = sum(path.stat().st_blocks * 512 for path in Path("/dev/shm").glob(regions))  # noqa: S108
     return Use(memory / 1024, files, threads, shm / 2**20)

@@ -18,14 +18,14 @@ _REASONS = (
 _PROTOBUF = re.compile(r"Error parsing text-format inference\.ModelConfig: (.+)$", re.MULTILINE)
 
 
-def failure_reason(log: str) -> str:
+def failure_reason(log: str) -> str | None:
     """Find in Triton's log why it did not start.
 
     Args:
         log: the log of this start.
 
     Returns:
-        One line: the model, if it is about one, and Triton's reason.
+        One line: the model, if it is about one, and Triton's reason; None where it gives none.
     """
     lines = log.splitlines()
     for pattern in _REASONS:
@@ -37,7 +37,7 @@ def failure_reason(log: str) -> str:
                     reason = f"{reason}, line {detail[1]}"
                 model = found.groupdict().get("model")
                 return f"model '{model}': {reason}" if model else reason
-    return lines[-1] if lines else "it logged nothing"
+    return None
 
 
 class Echo:

@@ -256,8 +256,7 @@ class Server:
         assert self._process is not None  # noqa: S101  (for the type checker)
         while waiting:
             if (code := self._process.poll()) is not None:
-                kind = TritonCrashed if code < 0 else ServerFailed
-                raise kind(f"Triton did not start: {self._reason()}; full log: {self.log_file}")
+                raise self._start_failure(code)
             if time.monotonic() > deadline:
                 raise ServerFailed(
                     f"Triton was not ready after {self.config.ready_timeout:g} s "
@@ -268,11 +267,15 @@ class Server:
             else:
                 time.sleep(0.05)
 
-    def _reason(self) -> str:
-        reason = failure_reason(self._logged().decode(errors="replace"))
+    def _start_failure(self, code: int) -> ServerFailed:
+        """Why Triton ended while it started; it can also crash after it has refused what it was to serve."""
+        log = self._logged().decode(errors="replace")
+        refused = failure_reason(log)
+        reason = refused or next(reversed(log.splitlines()), "it logged nothing")
         for link, folder in self._linked.items():
             reason = reason.replace(link, folder)
-        return reason
+        kind = TritonCrashed if code < 0 and not refused else ServerFailed
+        return kind(f"Triton did not start: {reason}; full log: {self.log_file}")
 
     def _logged(self) -> bytes:
         """What Triton has logged since it was started, where that can be read: in a file."""

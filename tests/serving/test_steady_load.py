@@ -16,12 +16,13 @@ WARM_UP, ROUNDS = 6, 36
 
 def test_neither_server_nor_client_grows(committed_server):
     processes = [committed_server.pid, *children(committed_server.pid)]
+    regions = f"{committed_server._memory.prefix}*"
     seen = []
     with Recommender(committed_server.grpc_url, timeout=30) as recommender:
         for _ in range(WARM_UP + ROUNDS):
             answers = recommender.recommend_many(REQUESTS, in_flight=8)
             assert all(isinstance(answer, Recommendation) for answer in answers)
-            seen.append((use(processes), use([os.getpid()])))
+            seen.append((use(processes, regions), use([os.getpid()], regions)))
     for before, after in zip(seen[WARM_UP], seen[-1], strict=True):
         assert after.files <= before.files
         assert after.threads <= before.threads
