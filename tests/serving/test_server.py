@@ -1,5 +1,6 @@
 """The embedded Triton starts when it can, says why when it can't, and leaves nothing behind."""
 
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import tritonclient.grpc as grpcclient
 from dummy_graphs import add, publish
 
 from visrec_serving import Server, ServerConfig, ServerFailed
+from visrec_serving.errors import TritonCrashed
 
 
 def failure(server):
@@ -20,6 +22,19 @@ def failure(server):
     assert "\n" not in message
     assert server.pid is None
     return message
+
+
+@pytest.mark.parametrize(
+    ("logged", "is_crash"),
+    [
+        ("E1127 12:00:00 load failed for model 'encoder': unable to load it\n", False),
+        ("I1127 12:00:00 Started GRPCInferenceService\n", True),
+    ],
+)
+def test_a_triton_that_crashed_after_it_refused_a_model_has_refused_it(tmp_path, logged, is_crash):
+    (tmp_path / "log").write_text(logged)
+    server = Server(ServerConfig(repository=tmp_path, log_file=tmp_path / "log"))
+    assert isinstance(server._start_failure(-signal.SIGSEGV), TritonCrashed) == is_crash
 
 
 def test_a_started_server_is_ready_for_every_model(server):
