@@ -52,6 +52,7 @@ class Server:
         self.memory_need = Need(0, 0)
         """Known from `start`."""
         self._linked: dict[str, str] = {}
+        self._log_start = 0
         self.keys: Keys | None = None
         """Read by `start`."""
         self.keys_hidden = False
