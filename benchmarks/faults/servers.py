@@ -116,7 +116,7 @@ class Use:
     """Open file descriptors."""
     threads: int
     shm_mb: float
-    """What is counted of /dev/shm."""
+    """Size of the files in /dev/shm that were counted."""
 
 
 def use(pids: list[int], regions: str = "*") -> Use:

@@ -269,7 +269,7 @@ class Server:
                 time.sleep(0.05)
 
     def _start_failure(self, code: int) -> ServerFailed:
-        """Why Triton ended while it started; it can also crash after it has refused what it was to serve."""
+        """Why Triton ended while it started: the cause in its log, even where it crashed after that."""
         log = self._logged().decode(errors="replace")
         refused = failure_reason(log)
         reason = refused or next(reversed(log.splitlines()), "it logged nothing")

@@ -24,9 +24,9 @@ CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anythi
 LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
 STEPS, LEFT_OUT = (0.0, 1.0, 2.0, 4.0, -1.0, -2.0), -6.0  # logarithms
 LOOKS = tuple(step - LEFT_OUT for step in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
-"""Logarithms, of how much more content counts with a picture, where it is left out without one."""
+"""Logarithms of the factor by which a picture raises content; the first undoes `LEFT_OUT`."""
 LOOKS_BESIDE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, -0.5, -1.0, -2.0)
-"""Powers of 1 + the size of a history, by which it counts more beside one."""
+"""Powers: beside a history of n items, a picture raises content by (1 + n) to this as well."""
 COMMON_STEPS = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, -6.0, -8.0, 0.5, 1.0)
 EVEN_HISTORIES = (10.0, 3.0, 1.0, 0.3, 30.0)
 """Sizes, in items, at which regression and main directions count alike; the first before any is chosen."""
@@ -81,7 +81,7 @@ class Balance(nn.Module):
 
     @torch.no_grad()
     def leave_content_out(self) -> None:
-        """Have content say nothing, as it must before it has learned what histories say by it."""
+        """Leave content out without a picture: before training, the content of a history is random."""
         self.bias[CONTENT] += LEFT_OUT
 
     def weigh(self, parts: Sequence[int], score: Callable[[], float]) -> None:
@@ -97,7 +97,7 @@ class Balance(nn.Module):
     def weigh_looks(self, alone: Callable[[], float], beside: Callable[[], float]) -> None:
         """Choose how much likeness in the content space counts where a picture is sent.
 
-        What `leave_content_out` did is expected.
+        Expects that `leave_content_out` was called.
 
         Args:
             alone: how well pictures are answered as it is now, sent alone.

@@ -61,17 +61,17 @@ class Queries:
         return dataclasses.replace(self, histories=histories)
 
     def looking(self, rng: np.random.Generator | None = None) -> Queries:
-        """The same questions by people who look at an item of their histories, unless they look at one.
+        """The same questions, where who looked at nothing looks at an item taken out of their history.
 
         Args:
-            rng: draws it, where no order is known; else it is the newest.
+            rng: draws the item, where no order is known; else it is the newest.
         """
         drawn = [history[0] if len(history) else -1 for history in self.with_recent(1, rng).histories]
-        looks = self.viewed < 0
-        viewed = np.where(looks, np.asarray(drawn, dtype=np.int64), self.viewed)
+        looked_at_nothing = self.viewed < 0
+        viewed = np.where(looked_at_nothing, np.asarray(drawn, dtype=np.int64), self.viewed)
         histories = [
-            history[history != item] if chosen else history
-            for history, item, chosen in zip(self.histories, viewed, looks, strict=True)
+            history[history != item] if changed else history
+            for history, item, changed in zip(self.histories, viewed, looked_at_nothing, strict=True)
         ]
         return dataclasses.replace(self, histories=histories, viewed=viewed)
 

@@ -26,8 +26,8 @@ NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
 FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # times the best of those
 NEW_SHARE = 0.3
-"""How much a percent of what new items reach is worth, next to 1 - NEW_SHARE for a percent of known ones:
-they are fewer, but what is hardly ever found is never chosen."""
+"""Weight of new items in the geometric mean, next to 1 - NEW_SHARE of known ones: they draw fewer
+interactions, but have to be found."""
 LEAST = 1 / math.log2(11)  # DCG of a hit in the tenth place
 FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
 
@@ -63,7 +63,7 @@ class Tuning:
         if self._has_order:
             choose(FADES, tower.history.fade, lambda: self._rehearse()())
         self._scale_new_items()
-        self._temper()  # no weight is near its bound then
+        self._temper()  # keeps the options below away from the bound of weights, MAX_LOG_SCALE
         tower.balance.weigh_looks(*map(self._rehearse_pictures, (PICTURE, BOTH)))
         self._temper()
 
