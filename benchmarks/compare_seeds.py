@@ -31,9 +31,9 @@ from visrec_training.errors import DataError
 from visrec_training.files import write_text
 from visrec_training.intervals import HISTORY
 from visrec_training.metrics import query_metrics
+from visrec_training.queries import Section
 from visrec_training.query_results import METRICS, QUERY_RESULTS, SectionResults, load, save
 from visrec_training.retrieval import Modalities
-from visrec_training.split import Section
 from visrec_training.train_cli import cache_folder
 
 WORK = Path("build/seeds")

@@ -17,7 +17,8 @@ from visrec_training.baselines import (
     popularity_of,
 )
 from visrec_training.centroids import Centroid
-from visrec_training.split import Flags, Queries, Split
+from visrec_training.queries import Flags, Queries
+from visrec_training.split import Split
 
 WEIGHTS = (0.3, 0.03, 0.1, 1.0, 3.0, 10.0)
 """Of content in a blend, next to 1 for EASE, for known items; the first where nothing can be validated."""

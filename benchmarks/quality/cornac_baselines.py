@@ -17,7 +17,7 @@ from visrec_client.errors import VisrecError
 from visrec_training.baselines import Matrix
 from visrec_training.centroids import pooled_pictures
 from visrec_training.prepare import Prepared
-from visrec_training.split import Queries
+from visrec_training.queries import Queries
 
 DEFAULT_PYTHON = Path("build/cornac/bin/python")
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -19,9 +19,9 @@ from visrec_training.config import REGIONS
 from visrec_training.interactions import Rows
 from visrec_training.metrics import ranking_metrics
 from visrec_training.prepare import Prepared
+from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities, rank_scores
 from visrec_training.served import Served
-from visrec_training.split import Section
 
 ASKED_OF_SERVER = 500
 BATCH = 32

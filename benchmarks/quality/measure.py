@@ -23,9 +23,10 @@ from visrec_training.files import write_beside
 from visrec_training.interactions import Rows
 from visrec_training.metrics import Values, query_metrics
 from visrec_training.prepare import Prepared
+from visrec_training.queries import Section
 from visrec_training.retrieval import Ranking
 from visrec_training.served import SHORT_HISTORIES, shortened
-from visrec_training.split import Section, Split
+from visrec_training.split import Split
 
 METRICS = ("ndcg@10", "recall@20", "mrr@10")
 EXAMPLES = 4

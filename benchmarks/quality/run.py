@@ -44,8 +44,9 @@ from visrec_training.centroids import CONTENT, Centroid
 from visrec_training.errors import DataError
 from visrec_training.files import write_text
 from visrec_training.prepare import Prepared
+from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities
-from visrec_training.split import Section, Split
+from visrec_training.split import Split
 
 NEW_ITEMS = ("cold alone", "cold")
 KNOWN_PEOPLE = ("warm", *NEW_ITEMS, "mixed")

@@ -9,7 +9,7 @@ from visrec_client.errors import VisrecError
 from visrec_training.baselines import best_ease, rank
 from visrec_training.centroids import Centroid
 from visrec_training.metrics import ranking_metrics
-from visrec_training.split import Queries
+from visrec_training.queries import Queries
 
 
 def reached(baseline, section):

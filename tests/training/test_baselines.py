@@ -17,7 +17,8 @@ from visrec_training.baselines import (
 )
 from visrec_training.centroids import Centroid
 from visrec_training.metrics import ranking_metrics
-from visrec_training.split import Queries, Section, Split
+from visrec_training.queries import Queries, Section
+from visrec_training.split import Split
 
 
 def split_of(*sequences, items=4):

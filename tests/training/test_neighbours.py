@@ -16,7 +16,8 @@ from visrec_training.fusion_scorer import add_votes
 from visrec_training.item_tower import Items
 from visrec_training.item_weights import ease
 from visrec_training.neighbours import NEIGHBOURS, entries, table
-from visrec_training.split import NOTHING, Queries, Split
+from visrec_training.queries import NOTHING, Queries
+from visrec_training.split import Split
 
 ITEMS, GROUP = 24, 4
 NOBODY = Queries(NOTHING, [], NOTHING, [], [])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.interactions import PARTS, Interactions
-from visrec_training.split import NOTHING, split
+from visrec_training.queries import NOTHING
+from visrec_training.split import split
 
 ITEMS = 40
 sequences = st.lists(

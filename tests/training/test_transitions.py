@@ -11,7 +11,7 @@ from visrec_training.content import Content
 from visrec_training.item_weights import fit_weights
 from visrec_training.local_weights import fit_local_transitions
 from visrec_training.people import People
-from visrec_training.split import NOTHING, Queries, Section
+from visrec_training.queries import NOTHING, Queries, Section
 from visrec_training.transitions import CUTS, FADE, WINDOW, Transitions
 
 ITEMS = 10

@@ -21,8 +21,8 @@ from torch import Tensor
 from visrec_training.content import RECIPES, Content, Recipe
 from visrec_training.metrics import ranking_metrics
 from visrec_training.people import People
+from visrec_training.queries import NOTHING, Queries, Section
 from visrec_training.retrieval import rank_scores
-from visrec_training.split import NOTHING, Queries, Section
 
 CHOICE_ITEMS, CHOICE_PEOPLE = 4_000, 2_000  # the most met and the first, that strengths are chosen on
 FOLDS = 10  # parts of the items; each person is asked about those of one

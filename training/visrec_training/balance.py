@@ -15,7 +15,7 @@ MAX_LOG_SCALE = math.log(100)
 CONTENT, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS, LONG = range(6)
 """Rows of the bias: logarithms, the neighbours' next to regression's; the last is the log odds that a history
 is long, and regression says more of it than the main directions of taste do."""
-PICTURE, KNOWN, WORDS, BESIDE = range(4)
+HAS_PICTURE, TOLD, HAS_WORDS, TOLD_BESIDE = range(4)
 """What the balance depends on: whether there is a picture, how much a request tells, whether there are words,
 and how much history there is beside a picture."""
 FITTED = (REGRESSION, LONG, SPECTRAL, POPULARITY, NEIGHBOURS)
@@ -52,8 +52,8 @@ class Balance(nn.Module):
         weight, bias = torch.zeros(6, 4), torch.zeros(6)
         bias[CONTENT] = math.log(CONTENT_SCALE)
         # who tells more of themselves is led less by what all choose, and less by the main directions
-        weight[POPULARITY, KNOWN] = -2
-        weight[LONG, KNOWN] = 4
+        weight[POPULARITY, TOLD] = -2
+        weight[LONG, TOLD] = 4
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
         self._set(LONG, self._long(EVEN_HISTORIES[0]))
 
@@ -103,7 +103,7 @@ class Balance(nn.Module):
             alone: how well pictures are answered as it is now, sent alone.
             beside: how well, sent with a history.
         """
-        for place, options, score in ((PICTURE, LOOKS, alone), (BESIDE, LOOKS_BESIDE, beside)):
+        for place, options, score in ((HAS_PICTURE, LOOKS, alone), (TOLD_BESIDE, LOOKS_BESIDE, beside)):
             choose(options, partial(self._set_looks, place), score)
 
     @torch.no_grad()
@@ -129,7 +129,7 @@ class Balance(nn.Module):
         return [min(start + step, MAX_LOG_SCALE) for step in steps]
 
     def _long(self, even_history: float) -> float:
-        return -self.weight[LONG, KNOWN].item() * math.log1p(even_history)
+        return -self.weight[LONG, TOLD].item() * math.log1p(even_history)
 
     @torch.no_grad()
     def _set_looks(self, place: int, value: float) -> None:

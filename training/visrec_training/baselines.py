@@ -19,8 +19,9 @@ from visrec_training.content import products
 from visrec_training.interactions import Rows
 from visrec_training.item_weights import ease
 from visrec_training.metrics import ranking_metrics
+from visrec_training.queries import NOTHING, Queries, Section
 from visrec_training.retrieval import rank_scores
-from visrec_training.split import NOTHING, Queries, Section, Split
+from visrec_training.split import Split
 
 NEIGHBOURS = (50, 20, 100, 200)
 """Of an item; here and below, the first is taken where nothing can be validated."""

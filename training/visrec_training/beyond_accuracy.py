@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from visrec_training.interactions import Rows
 from visrec_training.metrics import hits
-from visrec_training.split import Flags
+from visrec_training.queries import Flags
 
 TOP = 10
 BINS = 10

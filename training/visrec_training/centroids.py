@@ -11,7 +11,7 @@ from visrec_training.baselines import Matrix, spoken_for
 from visrec_training.content import products
 from visrec_training.item_texts import load_text_graph
 from visrec_training.prepare import Prepared
-from visrec_training.split import Queries
+from visrec_training.queries import Queries
 from visrec_training.text.encoders import NONE
 
 CONTENT = {"words": (1.0, 0.0), "pictures": (0.0, 1.0), "both": (1.0, 0.25)}

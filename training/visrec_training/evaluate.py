@@ -24,12 +24,13 @@ from visrec_training.metrics import Table, Values, means, query_metrics, random_
 from visrec_training.model import Model
 from visrec_training.picture_worth import PICTURES, RANDOM_BACKBONE, Seen, picture_worth, sentences
 from visrec_training.prepare import Prepared
+from visrec_training.queries import NOTHING, Queries, Section
 from visrec_training.query_results import SectionResults
 from visrec_training.references import CLOSED_FORM, MOST_ITEMS, POPULARITY, RANDOM, references
 from visrec_training.regions import load_pictures
 from visrec_training.retrieval import Modalities, Typed
 from visrec_training.served import SHORT_HISTORIES, Served, ask, shortened
-from visrec_training.split import NOTHING, Queries, Section, Split
+from visrec_training.split import Split
 from visrec_training.validation import nothing_held_out
 
 EVALUATION = "evaluation.json"

@@ -15,7 +15,8 @@ from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.data import Catalogue
 from visrec_training.interactions import Rows
 from visrec_training.item_texts import word_tokens
-from visrec_training.split import NOTHING, Split
+from visrec_training.queries import NOTHING
+from visrec_training.split import Split
 from visrec_training.vocabulary import Vocabulary
 
 MAX_QUERY_WORDS = 3

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from visrec_training.data import Catalogue, Dataset
+from visrec_training.queries import Queries, Section
 from visrec_training.regions import Regions
-from visrec_training.split import Queries, Section, Split
+from visrec_training.split import Split
 
 Fingerprint: TypeAlias = Mapping[str, str]
 """Part of the data → digest."""

@@ -24,8 +24,8 @@ from visrec_training.local_weights import fit_local_transitions, fit_local_weigh
 from visrec_training.metrics import ranking_metrics
 from visrec_training.neighbours import Entries, entries, strongest_entries
 from visrec_training.people import People
+from visrec_training.queries import Queries, Section
 from visrec_training.retrieval import rank_scores
-from visrec_training.split import Queries, Section
 from visrec_training.transitions import Transitions
 
 BLOCK = 1 << 22  # entries at a time

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from visrec_training.prepare import Prepared
-from visrec_training.split import NOTHING
+from visrec_training.queries import NOTHING
 
 SHUFFLED_PICTURES, NO_PICTURES = "shuffled pictures", "no pictures"
 

@@ -22,10 +22,11 @@ from visrec_training.encoder import Encoder
 from visrec_training.knock_outs import KNOCK_OUTS, NO_PICTURES, SHUFFLED_PICTURES
 from visrec_training.metrics import Table, Values, query_metrics
 from visrec_training.prepare import Prepared
+from visrec_training.queries import Section
 from visrec_training.regions import Regions
 from visrec_training.retrieval import Modalities
 from visrec_training.served import Served
-from visrec_training.split import Section, Split
+from visrec_training.split import Split
 from visrec_training.train import Trainer
 
 PICTURES, RANDOM_BACKBONE = "pictures", "random backbone"

@@ -19,7 +19,7 @@ from visrec_training.files import write_beside
 from visrec_training.fingerprint import of_section
 from visrec_training.interactions import Rows
 from visrec_training.metrics import Values
-from visrec_training.split import Section
+from visrec_training.queries import Section
 
 QUERY_RESULTS = "evaluation.npz"
 """The file that keeps them, beside the checkpoint that they tell of."""

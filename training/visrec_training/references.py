@@ -12,9 +12,9 @@ from visrec_training.baselines import Baseline, Popularity, best_ease, best_item
 from visrec_training.centroids import CONTENT, Centroid
 from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared
+from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities
 from visrec_training.served import Served
-from visrec_training.split import Section
 
 POPULARITY, CLOSED_FORM, RANDOM = "popularity", "closed form", "random"
 UNSEEDED = frozenset({POPULARITY, RANDOM, "item-kNN", "EASE", *(f"centroid of {name}" for name in CONTENT)})

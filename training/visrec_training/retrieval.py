@@ -16,8 +16,8 @@ from visrec_training.examples import pad_histories
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.interactions import Rows
 from visrec_training.item_texts import load_text_graph
+from visrec_training.queries import NOTHING, Section
 from visrec_training.query_tower import Said
-from visrec_training.split import NOTHING, Section
 from visrec_training.vocabulary import Vocabulary
 
 DEPTH, BATCH = 20, 512

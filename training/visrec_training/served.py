@@ -16,8 +16,9 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.interactions import Rows
 from visrec_training.model import Model
 from visrec_training.prepare import Prepared, reduce_regions
+from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities, Ranking, Typed, rank_catalogue
-from visrec_training.split import Section, Split
+from visrec_training.split import Split
 from visrec_training.vocabulary import Vocabulary
 
 COMBINATIONS = (

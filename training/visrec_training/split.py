@@ -17,94 +17,7 @@ import numpy.typing as npt
 
 from visrec_training.data import Dataset
 from visrec_training.interactions import COLD, TEST, TRAIN, VALID, Interactions, Rows
-
-Flags = npt.NDArray[np.bool_]
-NOTHING: Rows = np.zeros(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Queries:
-    """Questions with known answers: n of them."""
-
-    users: Rows
-    """int64 [n]: who asks, a position in `Split.train`."""
-    histories: list[Rows]
-    """Items before the viewed one, oldest first where an order is known."""
-    viewed: Rows
-    """int64 [n]: the item whose picture the person looks at; -1 where they look at none."""
-    targets: list[Rows]
-    """The right answers, one or more a query."""
-    seen: list[Rows]
-    """Items that are no answer to this query, and are never ranked for it."""
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def part(self, chosen: Rows) -> Queries:
-        """Some of the questions, int64 [k]."""
-        histories, targets, seen = (
-            [each[row] for row in chosen] for each in (self.histories, self.targets, self.seen)
-        )
-        return Queries(self.users[chosen], histories, self.viewed[chosen], targets, seen)
-
-    def with_recent(self, count: int, rng: np.random.Generator | None = None) -> Queries:
-        """The same questions by people of whom only `count` items are known.
-
-        Args:
-            count: how much of each history is left, 0 or more.
-            rng: draws what is left, where no order is known; else it is the newest.
-        """
-        if rng is None:
-            histories = [history[max(0, len(history) - count) :] for history in self.histories]
-        else:
-            histories = [rng.permutation(history)[:count] for history in self.histories]
-        return dataclasses.replace(self, histories=histories)
-
-    def looking(self, rng: np.random.Generator | None = None) -> Queries:
-        """The same questions, where who looked at nothing looks at an item taken out of their history.
-
-        Args:
-            rng: draws the item, where no order is known; else it is the newest.
-        """
-        drawn = [history[0] if len(history) else -1 for history in self.with_recent(1, rng).histories]
-        looked_at_nothing = self.viewed < 0
-        viewed = np.where(looked_at_nothing, np.asarray(drawn, dtype=np.int64), self.viewed)
-        histories = [
-            history[history != item] if changed else history
-            for history, item, changed in zip(self.histories, viewed, looked_at_nothing, strict=True)
-        ]
-        return dataclasses.replace(self, histories=histories, viewed=viewed)
-
-    def with_viewed(self) -> Queries:
-        """The same questions by people whose histories end with what they look at, if they look at any."""
-        pairs = zip(self.histories, self.viewed.tolist(), strict=True)
-        histories = [np.append(history, item) if item >= 0 else history for history, item in pairs]
-        return dataclasses.replace(self, histories=histories)
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One part of what is measured: who asks, and which items are ranked for them."""
-
-    queries: Queries
-    ranked: Flags
-    """bool [N]; each query ranks these, less what it has seen."""
-
-    def first(self, count: int) -> Section:
-        """The first `count` of its queries."""
-        return self.part(slice(count))
-
-    def sample(self, most: int) -> Section:
-        """The section, or so many of its queries, always the same ones."""
-        count = len(self.queries)
-        if count <= most:
-            return self
-        drawn = np.random.default_rng(0).choice(count, most, replace=False)
-        return Section(self.queries.part(np.sort(drawn)), self.ranked)
-
-    def part(self, chosen: slice) -> Section:
-        """Some of its queries."""
-        return Section(self.queries.part(np.arange(len(self.queries))[chosen]), self.ranked)
+from visrec_training.queries import NOTHING, Flags, Queries, Query, Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +74,7 @@ class Split:
             targets[user] = np.union1d(targets[user], wanted)
             seen[user] = met[~is_new[met]]
         users = [user for user, wanted in enumerate(targets) if len(wanted)]
-        return _queries([_Query(user, histories[user], -1, targets[user], seen[user]) for user in users])
+        return Queries.of([Query(user, histories[user], -1, targets[user], seen[user]) for user in users])
 
     def _apart_with(self, is_new: Flags) -> tuple[Queries, Queries]:
         """Validation's questions for known items, and those for new items that training answers."""
@@ -171,7 +84,7 @@ class Split:
         known = np.flatnonzero([not is_new[wanted].any() for wanted in valid.targets])
         without = dataclasses.replace(valid, histories=histories, seen=seen).part(known)
         new = [query for user, liked in enumerate(self.train) for query in _cold_queries(user, liked, is_new)]
-        return without, _queries(new)
+        return without, Queries.of(new)
 
     def sections(self) -> dict[str, Section]:
         """What a finished model is measured on.
@@ -213,7 +126,7 @@ def split(dataset: Dataset, *, cold_share: float, seed: int) -> Split:
     """
     count, interactions = len(dataset.catalogue), dataset.interactions
     if interactions is None:
-        none, nobody = np.zeros(count, dtype=bool), _queries([])
+        none, nobody = np.zeros(count, dtype=bool), Queries.of([])
         return Split([], nobody, nobody, nobody, nobody, none, none, has_order=False, is_fixed=False)
     if interactions.parts is not None:
         return _fixed(interactions, interactions.parts, count)
@@ -236,10 +149,10 @@ def _temporal(interactions: Interactions, is_cold: Flags) -> Split:
         cold.extend(_cold_queries(user, sequence, is_cold))
     return Split(
         train,
-        _queries(valid),
-        _queries(test),
-        _queries(cold),
-        _queries([]),
+        Queries.of(valid),
+        Queries.of(test),
+        Queries.of(cold),
+        Queries.of([]),
         is_cold,
         _flags(train, len(is_cold)),
         has_order=True,
@@ -247,31 +160,12 @@ def _temporal(interactions: Interactions, is_cold: Flags) -> Split:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    user: int
-    history: Rows
-    viewed: int
-    targets: Rows
-    seen: Rows
-
-
-def _queries(asked: list[_Query]) -> Queries:
-    return Queries(
-        users=np.asarray([query.user for query in asked], dtype=np.int64),
-        histories=[query.history for query in asked],
-        viewed=np.asarray([query.viewed for query in asked], dtype=np.int64),
-        targets=[query.targets for query in asked],
-        seen=[query.seen for query in asked],
-    )
-
-
-def _next(user: int, sequence: Rows) -> _Query:
+def _next(user: int, sequence: Rows) -> Query:
     """Looking at the last item but one: which comes next?"""
-    return _Query(user, sequence[:-2], int(sequence[-2]), sequence[-1:], sequence[:-1])
+    return Query(user, sequence[:-2], int(sequence[-2]), sequence[-1:], sequence[:-1])
 
 
-def _cold_queries(user: int, sequence: Rows, is_cold: Flags) -> list[_Query]:
+def _cold_queries(user: int, sequence: Rows, is_cold: Flags) -> list[Query]:
     """A query for each cold item that follows at least two warm ones."""
     queries = []
     for position in np.flatnonzero(is_cold[sequence]):
@@ -301,8 +195,8 @@ def _fixed(interactions: Interactions, parts: npt.NDArray[np.int8], count: int) 
         for user, found in enumerate(interactions.by_user(liked & chosen)):
             targets = np.setdiff1d(found[ranked[found]], seen[user])
             if len(targets):
-                asked.append(_Query(user, train[user], -1, targets, seen[user]))
-        return _queries(asked)
+                asked.append(Query(user, train[user], -1, targets, seen[user]))
+        return Queries.of(asked)
 
     tested, new = parts == TEST, parts == COLD
     has_history = np.asarray([len(each) > 0 for each in train], dtype=bool)[interactions.users]
@@ -311,7 +205,7 @@ def _fixed(interactions: Interactions, parts: npt.NDArray[np.int8], count: int) 
         ask(parts == VALID, met_first, candidates),
         ask(tested, met, candidates),
         ask(new & has_history, met, is_cold),
-        ask(tested | new, met, candidates | is_cold) if new.any() else _queries([]),
+        ask(tested | new, met, candidates | is_cold) if new.any() else Queries.of([]),
         is_cold,
         candidates,
         has_order=interactions.has_order,

@@ -13,8 +13,9 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
+from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities
-from visrec_training.split import Section, Split
+from visrec_training.split import Split
 from visrec_training.validation import BOTH, PICTURE, Rehearsal, Validation
 
 SCORED, ASKED = (1_000, 8_000), (100, 2_000)

@@ -12,8 +12,9 @@ from visrec_training.examples import content_pairs, follows
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.interactions import Rows
 from visrec_training.metrics import ranking_metrics
+from visrec_training.queries import NOTHING, Queries, Section
 from visrec_training.retrieval import Modalities, best_read, rank_read, read_queries
-from visrec_training.split import MIN_SEQUENCE, NOTHING, Queries, Section, Split
+from visrec_training.split import MIN_SEQUENCE, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
 BOTH = Modalities(picture=True, history=True)
