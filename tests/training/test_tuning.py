@@ -1,7 +1,9 @@
-"""What is chosen on validation weighs known and new items."""
+"""What is chosen on validation weighs known and new items, and each way of asking."""
 
 import pytest
+import torch
 
+from visrec_training.balance import Balance
 from visrec_training.tuning import NEW_SHARE, joint_quality
 
 
@@ -15,3 +17,15 @@ def test_a_gain_counts_by_its_ratio_and_by_the_share_of_its_kind():
 def test_where_nothing_is_found_of_one_kind_the_other_decides():
     assert joint_quality([0.2, 0.0], [100, 100]) > joint_quality([0.1, 0.0], [100, 100]) > 0
     assert joint_quality([0.2, 0.001], [100, 1_000]) > joint_quality([0.2, 0.0], [100, 1_000])
+
+
+def test_how_much_content_counts_for_a_history_alone_says_nothing_of_pictures_and_words():
+    balance = Balance()
+    alone, with_picture, with_words = told = torch.tensor(
+        [[0, 1.1, 0, 0, 1], [1, 1.4, 0, 1.1, 0], [0, 1.4, 1, 0, 0]]
+    )
+    before = balance(told).content
+    balance.weigh_content(lambda: -balance(alone).content.item())
+    assert balance(alone).content < 0.1 * before[0]
+    for row, asked in ((1, with_picture), (2, with_words)):
+        assert balance(asked).content == before[row]

@@ -15,9 +15,9 @@ MAX_LOG_SCALE = math.log(100)
 CONTENT, REGRESSION, SPECTRAL, POPULARITY, NEIGHBOURS, LONG = range(6)
 """Rows of the bias: logarithms, the neighbours' next to regression's; the last is the log odds that a history
 is long, and regression says more of it than the main directions of taste do."""
-HAS_PICTURE, TOLD, HAS_WORDS, TOLD_BESIDE = range(4)
+HAS_PICTURE, TOLD, HAS_WORDS, TOLD_BESIDE, HISTORY_ALONE = range(5)
 """What the balance depends on: whether there is a picture, how much a request tells, whether there are words,
-and how much history there is beside a picture."""
+how much history there is beside a picture, and whether there is nothing but a history."""
 FITTED = (REGRESSION, LONG, SPECTRAL, POPULARITY, NEIGHBOURS)
 """What is fitted in closed form, in the order in which it is weighed."""
 CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
@@ -49,7 +49,7 @@ class Balance(nn.Module):
     def __init__(self) -> None:
         """Build it."""
         super().__init__()
-        weight, bias = torch.zeros(6, 4), torch.zeros(6)
+        weight, bias = torch.zeros(6, 5), torch.zeros(6)
         bias[CONTENT] = math.log(CONTENT_SCALE)
         # who tells more of themselves is led less by what all choose, and less by the main directions
         weight[POPULARITY, TOLD] = -2
@@ -61,8 +61,8 @@ class Balance(nn.Module):
         """Weigh.
 
         Args:
-            told: float [B, 4]: 1 with a picture; log(1 + items, picture and text); 1 with words; and
-                log(1 + items) with a picture, else 0.
+            told: float [B, 5]: 1 with a picture; log(1 + items, picture and text); 1 with words;
+                log(1 + items) with a picture, else 0; and 1 with a history alone.
         """
         content, regression, spectral, popularity, neighbours, long = F.linear(
             told, self.weight, self.bias
@@ -104,7 +104,17 @@ class Balance(nn.Module):
             beside: how well, sent with a history.
         """
         for place, options, score in ((HAS_PICTURE, LOOKS, alone), (TOLD_BESIDE, LOOKS_BESIDE, beside)):
-            choose(options, partial(self._set_looks, place), score)
+            choose(options, partial(self._raise_content, place), score)
+
+    def weigh_content(self, score: Callable[[], float]) -> None:
+        """Choose how much content counts where nothing but a history is sent.
+
+        Args:
+            score: how well histories are answered as it is now.
+        """
+        start = self.weight[CONTENT, HISTORY_ALONE].item()
+        options = [start + step for step in (*STEPS, LEFT_OUT)]
+        choose(options, partial(self._raise_content, HISTORY_ALONE), score)
 
     @torch.no_grad()
     def temper(self, excess: Callable[[], float]) -> None:
@@ -132,7 +142,7 @@ class Balance(nn.Module):
         return -self.weight[LONG, TOLD].item() * math.log1p(even_history)
 
     @torch.no_grad()
-    def _set_looks(self, place: int, value: float) -> None:
+    def _raise_content(self, place: int, value: float) -> None:
         self.weight[CONTENT, place] = value
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.vocabulary import Vocabulary
 
-FORMAT = 8
+FORMAT = 9
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,8 +121,8 @@ class TrainConfig:
     seed: int = 0
     """Decides everything that is random."""
     epochs: int = 10
-    """Passes over the training examples, unless early stopping ends training before; 0 leaves the closed form
-    as it is."""
+    """Passes over the training examples, or as many of them as an epoch has, unless early stopping ends
+    training before; 0 leaves the closed form as it is."""
     batch: int = 256
     """Examples in a step."""
     learning_rate: float = 2e-3

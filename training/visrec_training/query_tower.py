@@ -51,7 +51,7 @@ class Said(NamedTuple):
     counted: Tensor
     """float [B, L], how much each item of a history counts for its neighbours."""
     told: Tensor
-    """float [B, 4], how much is told: what the balance depends on."""
+    """float [B, 5], how much is told: what the balance depends on."""
 
 
 class HistoryEncoder(nn.Module):
@@ -157,7 +157,8 @@ class QueryTower(nn.Module):
         regression, spectral = collaborative.split(widths, dim=-1)
         items = history.present.sum(1, keepdim=True).float()
         told = (items + has_picture + has_words).log1p()
-        told = torch.cat([has_picture, told, has_words, has_picture * items.log1p()], dim=-1)
+        alone = has_history * (1 - has_picture) * (1 - has_words)
+        told = torch.cat([has_picture, told, has_words, has_picture * items.log1p(), alone], dim=-1)
         return Said(content, regression, spectral, counted, told), attention
 
     def weigh(self, said: Said) -> tuple[Tensor, Tensor]:

@@ -43,8 +43,9 @@ from visrec_training.tuning import Tuning
 from visrec_training.validation import Validation
 from visrec_training.vocabulary import NO_WORDS, Vocabulary, cut_texts
 
-SAMPLED_EXAMPLES = 25_600
-"""Of an epoch where the softmax is sampled: validation is asked before all of very many were seen."""
+EPOCH_EXAMPLES, SAMPLED_EXAMPLES = 102_400, 25_600
+"""The most of an epoch, and where the softmax is sampled: validation is asked before all of very many were
+seen."""
 
 
 @dataclass
@@ -127,9 +128,8 @@ class Trainer:
         told = isinstance(self.examples, AnyItem)
         self.objective = Objective(self.model, self.live, config, answers, masks_told=told)
         self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
-        self.epoch_examples = len(self.examples)
-        if self.objective.is_sampled:
-            self.epoch_examples = min(self.epoch_examples, SAMPLED_EXAMPLES)
+        most = SAMPLED_EXAMPLES if self.objective.is_sampled else EPOCH_EXAMPLES
+        self.epoch_examples = min(len(self.examples), most)
         steps = config.epochs * math.ceil(self.epoch_examples / config.batch)
         sparse_ids = self.objective.is_sampled
         self.optimizer = Optimizer(self.model, self.finetuned, config, steps, sparse_ids=sparse_ids)
@@ -185,7 +185,7 @@ class Trainer:
             while self.progress.epoch < self.config.epochs and not self._is_stale():
                 figures = {"loss": self._epoch()}
                 self.live.look(new_gists=bool(self.finetuned))
-                trained = self.model.query_tower.balance.bias.detach().clone()
+                trained = copy.deepcopy(self.model.query_tower.state_dict())
                 self.tuning.after_epoch()
                 figures |= self.tuning.score()
                 self.progress.epoch += 1
@@ -195,7 +195,7 @@ class Trainer:
                 if self._is_best(figures):
                     self.progress.best, self.progress.best_epoch = _reached(figures), self.progress.epoch
                     self._checkpoint(figures_only=True).save(self.out / "best.pt")
-                self.model.query_tower.balance.bias.data.copy_(trained)
+                self.model.query_tower.load_state_dict(trained)
                 self._checkpoint(figures_only=False).save(self.out / "last.pt")
                 if watch:
                     watch(self.progress)

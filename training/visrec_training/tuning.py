@@ -21,16 +21,17 @@ from visrec_training.validation import BOTH, PICTURE, Rehearsal, Validation
 SCORED, ASKED = (1_000, 8_000), (100, 2_000)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
 SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
-AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL, REGRESSION, NEIGHBOURS)
+AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL)
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
 FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # times the best of those
-NEW_SHARE = 0.3
+NEW_SHARE = 0.4
 """Weight of new items in the geometric mean, next to 1 - NEW_SHARE of known ones: they draw fewer
 interactions, but have to be found."""
 LEAST = 1 / math.log2(11)  # DCG of a hit in the tenth place
-FADES = (0.0, 0.2, 0.4)  # powers by which older items of a history count less, where an order is known
+FADES = (0.0, 0.2, 0.4, 0.6)
+"""Powers by which older items of a history count less, where an order is known; at 0, as it is learned."""
 
 
 class Tuning:
@@ -61,20 +62,23 @@ class Tuning:
         tower = self._model.query_tower
         tower.balance.leave_content_out()
         tower.balance.weigh(FITTED, self._rehearse())
-        if self._has_order:
-            choose(FADES, tower.history.fade, lambda: self._rehearse()())
+        self._fade()
         self._scale_new_items()
         self._temper()  # keeps the options below away from the bound of weights, MAX_LOG_SCALE
         tower.balance.weigh_looks(*map(self._rehearse_pictures, (PICTURE, BOTH)))
         self._temper()
 
     def after_epoch(self) -> None:
-        """Weigh what is fitted in closed form.
+        """Weigh what is fitted in closed form, and what was trained next to it.
 
         Training sees no table, and places that were fitted to the very examples that it learns from.
         """
         if self._with_new:
-            self._model.query_tower.balance.weigh(AFTER_EPOCH, self._rehearse())
+            balance, rehearse = self._model.query_tower.balance, self._rehearse()
+            balance.weigh(AFTER_EPOCH, rehearse)
+            balance.weigh_content(rehearse)
+            balance.weigh(AFTER_EPOCH, rehearse)
+            self._fade()
             self._scale_new_items()
             self._temper()
 
@@ -128,6 +132,20 @@ class Tuning:
     def _rng(self) -> np.random.Generator | None:
         """Draws from histories; None where their order is known, and the newest items are taken."""
         return None if self._has_order else np.random.default_rng(0)
+
+    def _fade(self) -> None:
+        """Choose how fast a history fades, where an order is known."""
+        if not self._has_order:
+            return
+        history = self._model.query_tower.history
+        learned = history.recency.detach().clone()
+
+        def fade(power: float) -> None:
+            history.recency.data.copy_(learned)
+            if power:
+                history.fade(power)
+
+        choose(FADES, fade, lambda: self._rehearse()())
 
     def _scale_new_items(self) -> None:
         asked = [section.first(self._asked_count) for section in self._with_new]
