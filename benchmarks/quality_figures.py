@@ -1,8 +1,11 @@
 """Puts the figures of `make demo` into the README, so that no number there is typed by hand.
 
-    make demo && .venv/bin/python benchmarks/quality_figures.py build/demo/evaluation.json
+    make demo
+    for seed in 1 2 3 4; do .venv/bin/visrec demo --folder build/demo-$seed --seed $seed; done
+    .venv/bin/python benchmarks/quality_figures.py build/demo/evaluation.json build/demo-*/evaluation.json
 
-Keeps them, with the machine and the commit, as benchmarks/results/demo.json.
+Keeps them, with the machine and the commit, as benchmarks/results/demo.json. Seeds beyond the first, each of
+which simulates other shoppers and trains on them, say how much the figures vary.
 """
 
 from __future__ import annotations
@@ -12,22 +15,26 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 from visrec_client.errors import VisrecError
 from visrec_training.files import write_text
-from visrec_training.intervals import BOTH_TO_ONE, HISTORY_TO_POPULARITY, NEW_TO_CHANCE
+from visrec_training.intervals import BOTH, BOTH_TO_ONE, HISTORY_TO_POPULARITY, NEW_TO_CHANCE
 from visrec_training.report_text import cell, half_width
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("ndcg@10", "recall@20", "mrr@10")
 
 
-def main(evaluation: Path) -> None:
-    """Read an evaluation and rewrite what is made from it."""
-    report = json.loads(evaluation.read_text())
-    figures = {"machine": machine(), "commit": commit(), **report}
+def main(evaluations: Sequence[Path]) -> None:
+    """Read evaluations, one a seed, and rewrite what is made from them."""
+    reports = [json.loads(path.read_text()) for path in evaluations]
+    figures = {"machine": machine(), "commit": commit(), **reports[0], "seeds": by_seed(reports)}
     (ROOT / "benchmarks" / "results" / "demo.json").write_text(json.dumps(figures, indent=2) + "\n")
     fill_in(ROOT / "README.md", "figures", block(figures))
 
@@ -61,6 +68,15 @@ def fill_in(document: Path, mark: str, text: str) -> None:
     write_text(document, marked.sub(lambda found: found[1] + text + found[2], old))
 
 
+def by_seed(reports: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """What varies with the seed: a figure a report."""
+    return {
+        "warm": [report["warm"][BOTH]["ndcg@10"] for report in reports],
+        "cold": [report["cold"][BOTH]["ndcg@10"] for report in reports],
+        "ratio": [report["ratios"][str(BOTH_TO_ONE)]["ratio"] for report in reports],
+    }
+
+
 def block(figures: dict[str, Any]) -> str:
     """The tables and the sentences around them, each figure with its 95% interval where the report has it."""
     warm, cold, attention, alone = (figures[key] for key in ("warm", "cold", "attention", "picture alone"))
@@ -86,8 +102,28 @@ def block(figures: dict[str, Any]) -> str:
         f" category {category} as often as chance ({alone['own category in the top 10']:.2f} of the top 10)."
         f" Over {attention['pictures']:.0f} pictures, {attention['on the object']:.2f} {sure} of the"
         f" attention lies on what is drawn, where a uniform map has {attention['uniform map']:.2f}; it is"
-        f" above uniform in {attention['above uniform']:.0%} of them.\n\n"
+        f" above uniform in {attention['above uniform']:.0%} of them.\n\n{_seeds(figures['seeds'])}"
     )
+
+
+def _seeds(figures: dict[str, list[float]]) -> str:
+    """How much the figures vary, with 95% t intervals of the mean; nothing where there is one seed."""
+    count = len(figures["ratio"])
+    if count == 1:
+        return ""
+    warm, cold, ratio = (
+        _mean(figures[name], digits) for name, digits in (("warm", 3), ("cold", 3), ("ratio", 2))
+    )
+    return (
+        f"Over {count} seeds, each with shoppers and a training of its own, NDCG@10 with both is {warm} warm"
+        f" and {cold} cold, and {ratio} times the better of the two.\n\n"
+    )
+
+
+def _mean(values: Sequence[float], digits: int) -> str:
+    mean, error = np.mean(values), stats.sem(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=mean, scale=error)
+    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _times(ratio: dict[str, float], digits: int) -> str:
@@ -101,4 +137,4 @@ def _figure(table: dict[str, dict[str, Any]], row: str, column: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(word) for word in sys.argv[1:]])

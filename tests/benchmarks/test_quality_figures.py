@@ -12,6 +12,7 @@ def figures():
     row = dict.fromkeys(METRICS, 0.15) | SURE
     return {
         "machine": "2 cores",
+        "seeds": {"warm": [0.15], "cold": [0.1], "ratio": [1.3]},
         "queries": {"warm": 2000, "cold": 5395},
         "warm": {"history": row, "EASE": row},
         "cold": {"history": row},
@@ -48,3 +49,12 @@ def test_claims_have_intervals(figures):
     assert "with both is 34 times (32 to 35) chance" in text
     assert "category 6.2 times (6.1 to 6.3) as often as chance" in text
     assert "0.70 ±0.02 of the attention" in text
+
+
+def test_what_varies_with_the_seed_has_an_interval_where_there_are_several(figures):
+    assert "seeds" not in block(figures)
+    figures["seeds"] = {"warm": [0.15, 0.16, 0.17], "cold": [0.1, 0.11, 0.12], "ratio": [1.2, 1.3, 1.4]}
+    text = block(figures)
+    assert "Over 3 seeds" in text
+    assert "NDCG@10 with both is 0.160 (0.135 to 0.185) warm" in text
+    assert "1.30 (1.05 to 1.55) times the better of the two" in text
