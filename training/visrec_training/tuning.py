@@ -16,12 +16,11 @@ from visrec_training.model import Model
 from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities
 from visrec_training.split import Split
-from visrec_training.validation import BOTH, PICTURE, Rehearsal, Validation
+from visrec_training.validation import BOTH, HISTORY, PICTURE, Rehearsal, Validation
 
 SCORED, ASKED = (1_000, 8_000), (100, 2_000)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
 SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
-AFTER_EPOCH = (REGRESSION, NEIGHBOURS, SPECTRAL)
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
@@ -75,9 +74,9 @@ class Tuning:
         """
         if self._with_new:
             balance, rehearse = self._model.query_tower.balance, self._rehearse()
-            balance.weigh(AFTER_EPOCH, rehearse)
+            balance.weigh((REGRESSION, NEIGHBOURS, SPECTRAL), rehearse)
             balance.weigh_content(rehearse)
-            balance.weigh(AFTER_EPOCH, rehearse)
+            balance.weigh((REGRESSION, NEIGHBOURS), rehearse)
             self._fade()
             self._scale_new_items()
             self._temper()
@@ -91,15 +90,18 @@ class Tuning:
             figures["ndcg@10 with new items"] = self._rehearse_new(self._with_new)()
         return figures
 
-    def _rehearse(self) -> Callable[[], float]:
+    def _rehearse(self, sent: Sequence[Modalities] = ()) -> Callable[[], float]:
         """Says how good rankings are by the balance as it is then; all else stays as it is now.
 
         Of known items, and with new ones among them, by long and by short histories.
+
+        Args:
+            sent: what is sent; none for all that validation sends.
         """
         known = self._known.first(self._asked_count)
         with_new = [section.first(self._asked_count) for section in self._with_new]
-        of_known = [self._questions(self._live.items, each) for each in (known, self._short(known))]
-        of_new = [self._rehearse_new(each) for each in (with_new, list(map(self._short, with_new)))]
+        of_known = [self._questions(self._live.items, each, sent) for each in (known, self._short(known))]
+        of_new = [self._rehearse_new(each, sent) for each in (with_new, list(map(self._short, with_new)))]
         return lambda: sum(each.ndcg() for each in of_known) + sum(each() for each in of_new)
 
     def _rehearse_pictures(self, sent: Modalities) -> Callable[[], float]:
@@ -145,7 +147,7 @@ class Tuning:
             if power:
                 history.fade(power)
 
-        choose(FADES, fade, lambda: self._rehearse()())
+        choose(FADES, fade, lambda: self._rehearse([HISTORY])())
 
     def _scale_new_items(self) -> None:
         asked = [section.first(self._asked_count) for section in self._with_new]
