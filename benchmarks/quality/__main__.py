@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import ROOT, cornac_baselines, report
+from benchmarks.quality import ROOT, report
 from benchmarks.quality.convert import convert
+from benchmarks.quality.cornac_baselines import CORNAC
 from benchmarks.quality.run import Plan, first_seeds, run
 from benchmarks.quality.visrec_run import VARIANTS, VISREC, prepared_for
 from benchmarks.quality_figures import fill_in
@@ -71,9 +72,8 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, help="keeps the features of pictures")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of what is trained from a seed")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    parser.add_argument(
-        "--cornac", type=Path, default=cornac_baselines.DEFAULT_PYTHON, help="python of Cornac's environment"
-    )
+    python = f"python of {CORNAC.name}'s environment"
+    parser.add_argument(CORNAC.option, type=Path, default=CORNAC.default_python, help=python)
     parser.add_argument("--no-cornac", action="store_true", help="leave BPR and VBPR out")
     parser.add_argument("--no-exported", action="store_true", help="don't measure visrec as it is served")
 

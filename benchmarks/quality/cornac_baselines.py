@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from benchmarks.quality.elsewhere import Library
 
-from visrec_client.errors import VisrecError
 from visrec_training.baselines import Matrix
 from visrec_training.centroids import pooled_pictures
 from visrec_training.prepare import Prepared
 from visrec_training.queries import Queries
 
-DEFAULT_PYTHON = Path("build/cornac/bin/python")
+CORNAC = Library("Cornac", "cornac torch", "--cornac", "cornac_child.py")
 OPTIONS: dict[str, dict[str, Any]] = {
     # more threads write over each other, and no run would be like another
     "BPR": {"k": 64, "max_iter": 200, "learning_rate": 0.01, "lambda_reg": 0.005, "num_threads": 1},
@@ -34,10 +30,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 """Chosen on validation parts."""
-
-
-class CornacMissing(VisrecError):
-    """There is no environment with Cornac in it, or it doesn't work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,44 +57,13 @@ def train(model: str, prepared: Prepared, seed: int, python: Path) -> Factors:
         python: of an environment that holds Cornac (and torch, for VBPR).
 
     Raises:
-        CornacMissing: there is none, or training failed; says how to make one.
+        LibraryMissing: there is none, or training failed; says how to make one.
     """
-    check(python)
     train = prepared.split.train
-    with tempfile.TemporaryDirectory() as folder:
-        given, made = Path(folder) / "given.npz", Path(folder) / "made.npz"
-        np.savez(
-            given,
-            users=np.repeat(np.arange(len(train)), [len(liked) for liked in train]),
-            items=np.concatenate(train),
-            features=pooled_pictures(prepared),
-        )
-        options = json.dumps(OPTIONS[model] | {"seed": seed})
-        child = Path(__file__).with_name("cornac_child.py")
-        # without the caller's paths: they lead to another numpy
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(  # noqa: S603
-            [python, child, model, given, made, options], env=environment, capture_output=True, text=True
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
-            raise CornacMissing(f"Cornac's {model} failed: {last}; {_remedy(python)}")
-        with np.load(made) as factors:
-            return Factors(factors["users"], factors["items"], factors["bias"])
-
-
-def check(python: Path) -> None:
-    """See that there is a python.
-
-    Raises:
-        CornacMissing: there is none.
-    """
-    if not python.is_file():
-        raise CornacMissing(f"no python at {python}: {_remedy(python)}")
-
-
-def _remedy(python: Path) -> str:
-    home = python.parent.parent
-    return (
-        f"make it with `python3.11 -m venv {home} && {home}/bin/pip install cornac torch`, or give --cornac"
-    )
+    given = {
+        "users": np.repeat(np.arange(len(train)), [len(liked) for liked in train]),
+        "items": np.concatenate(train),
+        "features": pooled_pictures(prepared),
+    }
+    made = CORNAC.train(model, given, OPTIONS[model] | {"seed": seed}, python)
+    return Factors(made["users"], made["items"], made["bias"])

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.quality import blend, cornac_baselines, visrec_run
+from benchmarks.quality import cornac_baselines
 from benchmarks.quality.blend import NEW_WEIGHTS, WEIGHTS, Blend
+from benchmarks.quality.cornac_baselines import CORNAC
 from benchmarks.quality.exported import Figures, agreement
 from benchmarks.quality.measure import Measured, asked, measure
 from benchmarks.quality.summary import BEST_BASELINE, against_best, summarise
@@ -92,7 +93,7 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
         VisrecError: a folder holds no data with a split, or a training failed.
     """
     if plan.cornac:
-        cornac_baselines.check(plan.cornac)
+        CORNAC.check(plan.cornac)
     sets: dict[str, Any] = {}
     served_as: dict[str, Any] = {}
     for data in plan.data:
@@ -140,11 +141,11 @@ def _exported(trained: Path, data: Path, cache: Path) -> Figures:
     return json.loads(path.read_text("utf-8"))
 
 
-def digest(options: object, data: Path, source: Path) -> str:
-    """Name what was measured by all that it was made from: options, tables, visrec's source and another."""
+def digest(options: object, data: Path, *sources: Path) -> str:
+    """Name what was measured by all that it was made from: options, tables, visrec's source and others."""
     tables = [path for name in ("items", "interactions") for path in sorted(data.glob(f"{name}.*"))]
     sha = hashlib.sha256(repr(options).encode())
-    for path in (*tables, *sorted(Path(visrec_training.__path__[0]).glob("*.py")), source):
+    for path in (*tables, *sorted(Path(visrec_training.__path__[0]).glob("*.py")), *sources):
         sha.update(path.read_bytes())
     return sha.hexdigest()[:12]
 
@@ -156,34 +157,43 @@ def _tasks(plan: Plan, data: Path) -> Iterator[Task]:
     rows = asked(whole.split)
 
     def task(
-        model: str, seed: int, options: object, measured: Callable[[Path], Measured], module: ModuleType
+        model: str, seed: int, options: object, measured: Callable[[Path], Measured], *sources: str
     ) -> Task:
         plain = model.replace(" ", "-").replace(",", "")
-        made_of = digest(options, data, Path(module.__file__ or ""))
+        made_of = digest(options, data, *(Path(__file__).with_name(source) for source in sources))
         return Task(model, seed, plan.work / data.name / f"{plain}-{seed}-{made_of}", measured)
 
-    def baseline(fit: Callable[[], Baseline], known: tuple[str, ...]) -> Callable[[Path], Measured]:
-        return partial(_baseline, fit, whole, {name: rows[name] for name in known if name in rows})
-
-    for model, options, fit, known in _closed_forms(whole):
-        yield task(model, 0, options, baseline(fit, known), blend)
-    if plan.cornac:
-        for model, options in cornac_baselines.OPTIONS.items():
-            known = KNOWN_PEOPLE if model == "VBPR" else ("warm",)
-            for seed in range(plan.seeds):
-                fit = partial(cornac_baselines.train, model, whole, seed, plan.cornac)
-                yield task(model, seed, options, baseline(fit, known), cornac_baselines)
+    for each in _baselines(plan, whole):
+        known = {name: rows[name] for name in each.rows if name in rows}
+        measured = partial(_baseline, each.fit, whole, known)
+        yield task(each.model, each.seed, each.options, measured, *each.sources)
     for variant in plan.variants:
         overrides = VARIANTS[variant]
         for seed in range(plan.seeds if variant in COMPARED else 1):
             measured = partial(_visrec, whole, rows, data, plan.cache, seed, overrides)
-            yield task(variant, seed, overrides, measured, visrec_run)
+            yield task(variant, seed, overrides, measured, "visrec_run.py")
 
 
-def _closed_forms(
-    prepared: Prepared,
-) -> Iterator[tuple[str, object, Callable[[], Baseline], tuple[str, ...]]]:
-    """Name, options, how to fit it, and the rows that it can say something about."""
+class _Compared(NamedTuple):
+    """A baseline, and how to fit it."""
+
+    model: str
+    options: object
+    fit: Callable[[], Baseline]
+    rows: tuple[str, ...]
+    """Those that it can say something about."""
+    sources: tuple[str, ...] = ()
+    """Of the files beside this one, those that it is made from."""
+    seed: int = 0
+
+
+def _baselines(plan: Plan, prepared: Prepared) -> Iterator[_Compared]:
+    yield from _closed_forms(prepared)
+    if plan.cornac:
+        yield from _by_cornac(prepared, plan.seeds, plan.cornac)
+
+
+def _closed_forms(prepared: Prepared) -> Iterator[_Compared]:
     split = prepared.split
     rows = tuple(asked(split))
     people = tuple(name for name in rows if name not in NEW_ITEMS)
@@ -193,14 +203,22 @@ def _closed_forms(
         return ItemToItem.ease(together(), ridge)
 
     ridge = cache(partial(validated, RIDGES, ease, split))
-    yield "Popularity", (), partial(Popularity.fit, split), people
-    yield "ItemKNN", NEIGHBOURS, partial(best_item_knn, split), people
-    yield "EASE", RIDGES, lambda: ease(ridge()), people
+    yield _Compared("Popularity", (), partial(Popularity.fit, split), people)
+    yield _Compared("ItemKNN", NEIGHBOURS, partial(best_item_knn, split), people)
+    yield _Compared("EASE", RIDGES, lambda: ease(ridge()), people)
     for name, (words, pictures) in CONTENT.items():
         content = partial(Centroid.fit, prepared, words=words, pictures=pictures)
-        yield f"Centroid of {name}", (words, pictures), content, KNOWN_PEOPLE
+        yield _Compared(f"Centroid of {name}", (words, pictures), content, KNOWN_PEOPLE)
         blended = partial(_blend, split, ridge, content)
-        yield f"EASE + centroid of {name}", (words, pictures, RIDGES, WEIGHTS, NEW_WEIGHTS), blended, rows
+        options = (words, pictures, RIDGES, WEIGHTS, NEW_WEIGHTS)
+        yield _Compared(f"EASE + centroid of {name}", options, blended, rows, ("blend.py",))
+
+
+def _by_cornac(prepared: Prepared, seeds: int, python: Path) -> Iterator[_Compared]:
+    for (model, options), seed in product(cornac_baselines.OPTIONS.items(), range(seeds)):
+        fit = partial(cornac_baselines.train, model, prepared, seed, python)
+        known = KNOWN_PEOPLE if model == "VBPR" else ("warm",)
+        yield _Compared(model, options, fit, known, ("cornac_baselines.py", CORNAC.child), seed)
 
 
 def _blend(split: Split, ridge: Callable[[], float], content: Callable[[], Centroid]) -> Blend:

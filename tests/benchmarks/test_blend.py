@@ -1,9 +1,12 @@
 """The baselines of the benchmark alone: a blend of two others, and what Cornac trains."""
 
+import sys
+
 import numpy as np
 import pytest
 from benchmarks.quality import cornac_baselines
 from benchmarks.quality.blend import Blend
+from benchmarks.quality.cornac_baselines import CORNAC
 
 from visrec_client.errors import VisrecError
 from visrec_training.baselines import best_ease, rank
@@ -27,9 +30,29 @@ def test_a_blend_answers_for_known_and_new_items(prepared):
     assert reached(blend, sections["mixed"]) > reached(ease, sections["mixed"])
 
 
-def test_a_missing_environment_is_told_with_its_remedy(prepared, tmp_path):
-    with pytest.raises(VisrecError, match=r"venv .*/none && .*/pip install cornac torch") as error:
-        cornac_baselines.train("BPR", prepared, 0, tmp_path / "none" / "bin" / "python")
+def test_a_missing_environment_is_told_with_its_remedy(tmp_path):
+    with pytest.raises(VisrecError, match=r"venv .*/none && .*/pip install cornac torch`") as error:
+        CORNAC.check(tmp_path / "none" / "bin" / "python")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Makes a python that runs some lines in place of a library's script."""
+
+    def make(*lines):
+        script, path = tmp_path / "instead.py", tmp_path / "python"
+        script.write_text("\n".join(lines))
+        path.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
+        path.chmod(0o755)
+        return path
+
+    return make
+
+
+def test_what_a_library_says_when_it_fails_is_told_in_one_line(prepared, python):
+    with pytest.raises(VisrecError, match="BPR failed: no room; make it with") as error:
+        cornac_baselines.train("BPR", prepared, 0, python("import sys", "sys.exit('well\\nno room')"))
     assert "\n" not in str(error.value)
 
 
