@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from benchmarks.quality import cornac_baselines
 from benchmarks.quality.blend import NEW_WEIGHTS, WEIGHTS, Blend
 from benchmarks.quality.cornac_baselines import CORNAC
+from benchmarks.quality.edlae import STRENGTHS, edlae
 from benchmarks.quality.exported import Figures, agreement
 from benchmarks.quality.measure import Measured, asked, measure
 from benchmarks.quality.summary import BEST_BASELINE, against_best, summarise
@@ -202,10 +203,15 @@ def _closed_forms(prepared: Prepared) -> Iterator[_Compared]:
     def ease(ridge: float) -> ItemToItem:
         return ItemToItem.ease(together(), ridge)
 
+    def dropping(strengths: tuple[float, float]) -> ItemToItem:
+        return edlae(together(), *strengths)
+
     ridge = cache(partial(validated, RIDGES, ease, split))
     yield _Compared("Popularity", (), partial(Popularity.fit, split), people)
     yield _Compared("ItemKNN", NEIGHBOURS, partial(best_item_knn, split), people)
     yield _Compared("EASE", RIDGES, lambda: ease(ridge()), people)
+    best_edlae = partial(validated, STRENGTHS, dropping, split)
+    yield _Compared("EDLAE", STRENGTHS, lambda: dropping(best_edlae()), people, ("edlae.py",))
     for name, (words, pictures) in CONTENT.items():
         content = partial(Centroid.fit, prepared, words=words, pictures=pictures)
         yield _Compared(f"Centroid of {name}", (words, pictures), content, KNOWN_PEOPLE)

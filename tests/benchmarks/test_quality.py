@@ -41,7 +41,7 @@ def results(words, short):
 
 def test_each_model_is_measured_with_every_seed(results):
     models = results["sets"]["shop"]
-    assert {"Popularity", "ItemKNN", "EASE", "Centroid of both", "visrec", VARIANT} <= set(models)
+    assert {"Popularity", "ItemKNN", "EASE", "EDLAE", "Centroid of both", "visrec", VARIANT} <= set(models)
     for row in ("warm", "cold", "cold alone", "mixed", "nothing", "history-3"):
         figure = models["visrec"][row]["ndcg@10"]
         assert len(figure["seeds"]) == 2
