@@ -17,6 +17,7 @@ from benchmarks.quality.cornac_baselines import CORNAC
 from benchmarks.quality.edlae import STRENGTHS, edlae
 from benchmarks.quality.exported import Figures, agreement
 from benchmarks.quality.measure import Measured, asked, measure
+from benchmarks.quality.sentences import ENCODER, centroid_of_sentences
 from benchmarks.quality.summary import BEST_BASELINE, against_best, summarise
 from benchmarks.quality.visrec_run import (
     BEST,
@@ -212,12 +213,21 @@ def _closed_forms(prepared: Prepared) -> Iterator[_Compared]:
     yield _Compared("EASE", RIDGES, lambda: ease(ridge()), people)
     best_edlae = partial(validated, STRENGTHS, dropping, split)
     yield _Compared("EDLAE", STRENGTHS, lambda: dropping(best_edlae()), people, ("edlae.py",))
-    for name, (words, pictures) in CONTENT.items():
-        content = partial(Centroid.fit, prepared, words=words, pictures=pictures)
-        yield _Compared(f"Centroid of {name}", (words, pictures), content, KNOWN_PEOPLE)
+    for name, options, content, sources in _centroids(prepared):
+        yield _Compared(f"Centroid of {name}", options, content, KNOWN_PEOPLE, sources)
         blended = partial(_blend, split, ridge, content)
-        options = (words, pictures, RIDGES, WEIGHTS, NEW_WEIGHTS)
-        yield _Compared(f"EASE + centroid of {name}", options, blended, rows, ("blend.py",))
+        chosen = (*options, RIDGES, WEIGHTS, NEW_WEIGHTS)
+        yield _Compared(f"EASE + centroid of {name}", chosen, blended, rows, ("blend.py", *sources))
+
+
+def _centroids(
+    prepared: Prepared,
+) -> Iterator[tuple[str, tuple[object, ...], Callable[[], Centroid], tuple[str, ...]]]:
+    """Name, options, how to fit it, and what else than visrec's source it is made from."""
+    for name, (words, pictures) in CONTENT.items():
+        fit = partial(Centroid.fit, prepared, words=words, pictures=pictures)
+        yield name, (words, pictures), fit, ()
+    yield "sentences", (ENCODER,), partial(centroid_of_sentences, prepared), ("sentences.py",)
 
 
 def _by_cornac(prepared: Prepared, seeds: int, python: Path) -> Iterator[_Compared]:

@@ -1,4 +1,4 @@
-"""The baselines of the benchmark alone: a blend of two others, and what Cornac trains."""
+"""The baselines of the benchmark alone: a centroid, a blend of two others, and what Cornac trains."""
 
 import sys
 
@@ -7,9 +7,10 @@ import pytest
 from benchmarks.quality import cornac_baselines
 from benchmarks.quality.blend import Blend
 from benchmarks.quality.cornac_baselines import CORNAC
+from benchmarks.quality.sentences import centroid_of_sentences
 
 from visrec_client.errors import VisrecError
-from visrec_training.baselines import best_ease, rank
+from visrec_training.baselines import Popularity, best_ease, rank
 from visrec_training.centroids import Centroid
 from visrec_training.metrics import ranking_metrics
 from visrec_training.queries import Queries
@@ -28,6 +29,12 @@ def test_a_blend_answers_for_known_and_new_items(prepared):
     assert len({*blend.weights[split.candidates]}) == len({*blend.weights[split.is_cold]}) == 1
     assert reached(blend, sections["warm"]) > reached(content, sections["warm"])
     assert reached(blend, sections["mixed"]) > reached(ease, sections["mixed"])
+
+
+def test_what_sentences_mean_tells_new_items_apart(prepared):
+    section = prepared.split.sections()["cold alone"]
+    chance = reached(Popularity.fit(prepared.split), section)  # nobody knows them
+    assert reached(centroid_of_sentences(prepared), section) > 1.2 * chance
 
 
 def test_a_missing_environment_is_told_with_its_remedy(tmp_path):

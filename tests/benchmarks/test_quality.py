@@ -61,8 +61,10 @@ def test_a_baseline_says_nothing_of_what_it_cannot_know(results):
     assert models["EASE"]["new among known"]["ranks 1-5, share new"] == 0
     assert models["Centroid of words"]["new among known"]["ranks 1-5, share new"] > 0
     assert "history-3" in models["EASE"]
-    assert "cold" in models["Centroid of words"]
-    assert {"warm", "cold alone", "cold", "mixed", "history-3"} <= set(models["EASE + centroid of both"])
+    for content in ("words", "pictures", "both", "sentences"):
+        assert "cold" in models[f"Centroid of {content}"]
+        blended = models[f"EASE + centroid of {content}"]
+        assert {"warm", "cold alone", "cold", "mixed", "history-3"} <= set(blended)
 
 
 def test_visrec_is_compared_with_the_best_baseline_of_each_row(results):
