@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.quality import ROOT, report
 from benchmarks.quality.convert import convert
 from benchmarks.quality.cornac_baselines import CORNAC
+from benchmarks.quality.rectools_baselines import RECTOOLS
 from benchmarks.quality.run import Plan, first_seeds, run
 from benchmarks.quality.visrec_run import VARIANTS, VISREC, prepared_for
 from benchmarks.quality_figures import fill_in
@@ -72,17 +73,22 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, help="keeps the features of pictures")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of what is trained from a seed")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    python = f"python of {CORNAC.name}'s environment"
-    parser.add_argument(CORNAC.option, type=Path, default=CORNAC.default_python, help=python)
-    parser.add_argument("--no-cornac", action="store_true", help="leave BPR and VBPR out")
+    for library, models in ((CORNAC, "BPR and VBPR"), (RECTOOLS, "iALS and SASRec")):
+        python = f"python of {library.name}'s environment"
+        parser.add_argument(library.option, type=Path, default=library.default_python, help=python)
+        without = library.option.replace("--", "--no-")
+        parser.add_argument(without, action="store_true", help=f"leave {models} out")
     parser.add_argument("--no-exported", action="store_true", help="don't measure visrec as it is served")
 
 
 def _plan(args: argparse.Namespace) -> Plan:
     cornac = None if args.no_cornac else args.cornac
+    rectools = None if args.no_rectools else args.rectools
     variants = tuple(args.variants)
     exported = VISREC in variants and not args.no_exported
-    return Plan(args.data, args.work, cache_folder(args.cache), args.seeds, cornac, variants, exported)
+    return Plan(
+        args.data, args.work, cache_folder(args.cache), args.seeds, cornac, rectools, variants, exported
+    )
 
 
 def _convert(args: argparse.Namespace) -> None:

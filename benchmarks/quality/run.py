@@ -11,12 +11,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.quality import cornac_baselines
+from benchmarks.quality import cornac_baselines, rectools_baselines
 from benchmarks.quality.blend import NEW_WEIGHTS, WEIGHTS, Blend
 from benchmarks.quality.cornac_baselines import CORNAC
 from benchmarks.quality.edlae import STRENGTHS, edlae
 from benchmarks.quality.exported import Figures, agreement
 from benchmarks.quality.measure import Measured, asked, measure
+from benchmarks.quality.rectools_baselines import RECTOOLS, SASREC
 from benchmarks.quality.sentences import ENCODER, centroid_of_sentences
 from benchmarks.quality.summary import BEST_BASELINE, against_best, summarise
 from benchmarks.quality.visrec_run import (
@@ -52,6 +53,7 @@ from visrec_training.retrieval import Modalities
 from visrec_training.split import Split
 
 NEW_ITEMS = ("cold alone", "cold")
+NOBODY = "nothing"
 KNOWN_PEOPLE = ("warm", *NEW_ITEMS, "mixed")
 COMPARED = (VISREC, "visrec without pictures")
 """Trained with every seed; other variants, which show what a part is worth, once."""
@@ -82,6 +84,8 @@ class Plan:
     seeds: int
     cornac: Path | None
     """Python of Cornac's environment; None to leave BPR and VBPR out."""
+    rectools: Path | None
+    """Python of RecTools' environment; None to leave iALS and SASRec out."""
     variants: tuple[str, ...]
     """Of `VARIANTS`."""
     exported: bool
@@ -96,6 +100,8 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
     """
     if plan.cornac:
         CORNAC.check(plan.cornac)
+    if plan.rectools:
+        RECTOOLS.check(plan.rectools)
     sets: dict[str, Any] = {}
     served_as: dict[str, Any] = {}
     for data in plan.data:
@@ -193,6 +199,8 @@ def _baselines(plan: Plan, prepared: Prepared) -> Iterator[_Compared]:
     yield from _closed_forms(prepared)
     if plan.cornac:
         yield from _by_cornac(prepared, plan.seeds, plan.cornac)
+    if plan.rectools:
+        yield from _by_rectools(prepared, plan.seeds, plan.rectools)
 
 
 def _closed_forms(prepared: Prepared) -> Iterator[_Compared]:
@@ -235,6 +243,14 @@ def _by_cornac(prepared: Prepared, seeds: int, python: Path) -> Iterator[_Compar
         fit = partial(cornac_baselines.train, model, prepared, seed, python)
         known = KNOWN_PEOPLE if model == "VBPR" else ("warm",)
         yield _Compared(model, options, fit, known, ("cornac_baselines.py", CORNAC.child), seed)
+
+
+def _by_rectools(prepared: Prepared, seeds: int, python: Path) -> Iterator[_Compared]:
+    rows = {row: section for row, section in asked(prepared.split).items() if row not in (*NEW_ITEMS, NOBODY)}
+    for (model, options), seed in product(rectools_baselines.OPTIONS.items(), range(seeds)):
+        if model != SASREC or prepared.split.has_order:
+            fit = partial(rectools_baselines.train, model, prepared, tuple(rows.values()), seed, python)
+            yield _Compared(model, options, fit, tuple(rows), ("rectools_baselines.py", RECTOOLS.child), seed)
 
 
 def _blend(split: Split, ridge: Callable[[], float], content: Callable[[], Centroid]) -> Blend:

@@ -1,12 +1,14 @@
-"""The baselines of the benchmark alone: a centroid, a blend of two others, and what Cornac trains."""
+"""The baselines of the benchmark alone: a centroid, a blend of two others, and what other libraries train."""
 
+import dataclasses
 import sys
 
 import numpy as np
 import pytest
-from benchmarks.quality import cornac_baselines
+from benchmarks.quality import cornac_baselines, rectools_baselines
 from benchmarks.quality.blend import Blend
 from benchmarks.quality.cornac_baselines import CORNAC
+from benchmarks.quality.rectools_baselines import RECTOOLS
 from benchmarks.quality.sentences import centroid_of_sentences
 
 from visrec_client.errors import VisrecError
@@ -37,9 +39,12 @@ def test_what_sentences_mean_tells_new_items_apart(prepared):
     assert reached(centroid_of_sentences(prepared), section) > 1.2 * chance
 
 
-def test_a_missing_environment_is_told_with_its_remedy(tmp_path):
-    with pytest.raises(VisrecError, match=r"venv .*/none && .*/pip install cornac torch`") as error:
-        CORNAC.check(tmp_path / "none" / "bin" / "python")
+@pytest.mark.parametrize(
+    ("library", "packages"), [(CORNAC, "cornac torch"), (RECTOOLS, r"'rectools\[torch\]'")]
+)
+def test_a_missing_environment_is_told_with_its_remedy(library, packages, tmp_path):
+    with pytest.raises(VisrecError, match=rf"venv .*/none && .*/pip install {packages}`") as error:
+        library.check(tmp_path / "none" / "bin" / "python")
     assert "\n" not in str(error.value)
 
 
@@ -58,9 +63,43 @@ def python(tmp_path):
 
 
 def test_what_a_library_says_when_it_fails_is_told_in_one_line(prepared, python):
-    with pytest.raises(VisrecError, match="BPR failed: no room; make it with") as error:
-        cornac_baselines.train("BPR", prepared, 0, python("import sys", "sys.exit('well\\nno room')"))
+    with pytest.raises(VisrecError, match="iALS failed: no room; make it with") as error:
+        rectools_baselines.train("iALS", prepared, [], 0, python("import sys", "sys.exit('well\\nno room')"))
     assert "\n" not in str(error.value)
+
+
+IN_PLACE_OF_IALS = """
+import sys
+import numpy as np
+given = np.load(sys.argv[3])
+ends = np.cumsum(given["asked_lengths"])
+histories = np.zeros((len(ends), given["count"]), np.float32)
+histories[np.repeat(np.arange(len(ends)), given["asked_lengths"]), given["asked"]] = 1
+liked = np.zeros((len(given["train_lengths"]), given["count"]), np.float32)
+liked[np.repeat(np.arange(len(liked)), given["train_lengths"]), given["train"]] = 1
+items = liked.T @ liked
+np.savez(sys.argv[4], histories=[histories, histories], items=[items * -1, items])
+"""
+"""Makes two fits: who likes an item has not met those that others liked with it, and has met them."""
+
+
+def test_the_better_of_what_a_library_trains_answers_for_every_history(prepared, python):
+    section = prepared.split.sections()["warm"]
+    short = dataclasses.replace(section, queries=section.queries.with_recent(1))
+    fit = rectools_baselines.train("iALS", prepared, [section, short], 0, python(IN_PLACE_OF_IALS))
+    popular = reached(Popularity.fit(prepared.split), section)
+    assert reached(fit, section) > popular
+    assert 0 < reached(fit, short) < reached(fit, section)
+
+
+def test_vectors_show_no_item_that_training_never_met():
+    items = np.asarray([[1.0, 0.0], [0.0, 0.0], [-2.0, 1.0]], np.float32)
+    history = np.asarray([0, 2])
+    vectors = rectools_baselines.Vectors(
+        {history.tobytes(): 0}, histories=np.asarray([[1, 1]], np.float32), items=items
+    )
+    asked = Queries(np.zeros(1, np.int64), [history], np.full(1, -1), [history[:0]], [history])
+    assert vectors.scores(asked).tolist() == [[1, -np.inf, -1]]
 
 
 def test_factors_score_by_who_asks():

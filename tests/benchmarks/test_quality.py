@@ -12,6 +12,7 @@ from benchmarks.quality.visrec_run import VARIANTS
 from visrec_training.config import ModelConfig, TrainConfig
 
 VARIANT = "visrec, uniform attention"
+WITHOUT = ("--no-cornac", "--no-rectools")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +31,7 @@ def words(split_shop, cache, tmp_path_factory):
     """What every call gets; a variant's training is short, and real."""
     work = tmp_path_factory.mktemp("work")
     options = ("--data", split_shop, "--cache", cache, "--work", work, "--out", work / "quality.json")
-    return [str(word) for word in (*options, "--no-cornac", "--seeds", 2, "--variants", "visrec", VARIANT)]
+    return [str(word) for word in (*options, "--seeds", 2, "--variants", "visrec", VARIANT, *WITHOUT)]
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +120,9 @@ def test_a_page_with_pictures_is_kept_out_of_the_repository(words, capsys):
     [
         (["run"], "give --data"),
         (["report", "--out", "nowhere.json"], "nowhere.json"),
-        (["run", "--data", "nowhere", "--no-cornac"], "no data folder at nowhere"),
+        (["run", "--data", "nowhere", *WITHOUT], "no data folder at nowhere"),
         (["run", "--data", "nowhere", "--cornac", "no/bin/python"], "no python at no/bin/python"),
+        (["run", "--data", "nowhere", "--no-cornac", "--rectools", "no/python"], "no python at no/python"),
     ],
 )
 def test_errors_are_one_line(capsys, asked, said):
@@ -131,7 +133,7 @@ def test_errors_are_one_line(capsys, asked, said):
 
 
 def test_data_without_a_split_is_refused(small_shop, cache, capsys):
-    assert main(["run", "--data", str(small_shop), "--cache", str(cache), "--no-cornac"]) == 1
+    assert main(["run", "--data", str(small_shop), "--cache", str(cache), *WITHOUT]) == 1
     assert "no column split" in capsys.readouterr().err
 
 
