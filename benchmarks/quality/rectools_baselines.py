@@ -19,7 +19,7 @@ from benchmarks.quality.elsewhere import Library
 from visrec_training.baselines import CHOICE_PEOPLE, Matrix, best
 from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared
-from visrec_training.split import Queries, Section
+from visrec_training.queries import Queries, Section
 
 RECTOOLS = Library("RecTools", "'rectools[torch]'", "--rectools", "rectools_child.py")
 IALS, SASREC = "iALS", "SASRec"
