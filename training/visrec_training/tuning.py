@@ -25,7 +25,7 @@ SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
 FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # times the best of those
-NEW_SHARE = 0.4
+NEW_SHARE = 0.35
 """Weight of new items in the geometric mean, next to 1 - NEW_SHARE of known ones: they draw fewer
 interactions, but have to be found."""
 LEAST = 1 / math.log2(11)  # DCG of a hit in the tenth place
