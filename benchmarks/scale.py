@@ -31,7 +31,7 @@ from PIL import Image
 
 from visrec_client.errors import VisrecError
 from visrec_training.checkpoint import Checkpoint
-from visrec_training.config import ModelConfig
+from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import RANDOM, Encoder
 from visrec_training.files import write_text
 from visrec_training.prepare import read
@@ -146,6 +146,7 @@ def simulate(folder: Path, items: int, rng: np.random.Generator) -> None:
 def _encode(data: Path, cache: Path) -> None:
     """Fill the cache, so that what is measured is the rest."""
     config = ModelConfig(backbone=BACKBONE)
+    torch.manual_seed(TrainConfig().seed)  # as training does: the same random weights
     encoder = Encoder(config.backbone, config.levels, weights=RANDOM)
     images = read(data, None, with_interactions=False).catalogue.images
     compute_regions(encoder, images, config.picture_size, cache, torch.device("cpu"))
