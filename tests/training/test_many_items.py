@@ -92,6 +92,24 @@ def test_blocks_change_nothing(monkeypatch):
     np.testing.assert_allclose(fit_local_weights(people, NO_WORDS, 1.0).toarray(), at_once, atol=1e-6)
 
 
+def test_where_items_are_very_many_the_counts_of_fewer_others_are_kept_of_each(monkeypatch):
+    people = people_of([[0, 1, 2]] * 9 + [[0, 3], [4, 5]])
+    monkeypatch.setattr(local_weights, "CANDIDATES", 1)
+    monkeypatch.setattr(local_weights, "KEPT_NUMBERS", ITEMS)
+    weights = fit_local_weights(people, NO_WORDS, 1.0).toarray()
+    assert np.flatnonzero(weights[:, 3]).tolist() == [0]
+    assert set(np.flatnonzero(weights[:, 0])) < {1, 2}, "of those that it shares most people with"
+
+
+def test_blocks_leave_the_same_rest(monkeypatch):
+    local = SparseWeights(fit_local_weights(people_of(crowd()), NO_WORDS, 5.0), CPU)
+    sources, targets = torch.randn(2, ITEMS, 3, generator=torch.Generator().manual_seed(0))
+    kept = torch.arange(1, ITEMS)
+    at_once = laid_out(local.rest(sources, targets, 2.0, kept))
+    monkeypatch.setattr(item_weights, "BLOCK", 5)
+    torch.testing.assert_close(laid_out(local.rest(sources, targets, 2.0, kept)), at_once)
+
+
 def test_sparse_weights_leave_the_same_rest_as_dense_ones():
     people = people_of([list(range(ITEMS)), *crowd()])  # everything was chosen with everything
     local = SparseWeights(fit_local_weights(people, NO_WORDS, 5.0), CPU)
@@ -100,7 +118,7 @@ def test_sparse_weights_leave_the_same_rest_as_dense_ones():
     sources, targets = torch.randn(2, ITEMS, 3, generator=generator)
     kept = torch.tensor([0, 2, 3, 5, 9, 11])
     torch.testing.assert_close(local.among(kept), dense.among(kept))
-    torch.testing.assert_close(local.matrix.to_dense(), dense.votes)
+    torch.testing.assert_close(local.matrix.to_dense().double(), dense.votes)
     found = [laid_out(each.rest(sources, targets, 2.0, kept)) for each in (local, dense)]
     found[1].fill_diagonal_(0)  # sparse weights say nothing of an item by itself, not even beyond its place
     torch.testing.assert_close(*found)

@@ -165,7 +165,8 @@ def taste(people: People) -> Tensor:
 def take_apart(matrix: Tensor, rank: int) -> Svd:
     """The main directions of a matrix [n, n], dense or sparse: left [n, k], values [k] and right [n, k]."""
     width = min(len(matrix), rank + OVERSAMPLING)
-    return torch.svd_lowrank(matrix, q=width, niter=ITERATIONS)
+    left, values, right = torch.svd_lowrank(matrix, q=width, niter=ITERATIONS)
+    return left.double(), values.double(), right.double()
 
 
 def factorise(svd: Svd, rank: int) -> tuple[Tensor, Tensor, float]:

@@ -7,6 +7,7 @@ what people chose after what is mixed in (`transitions`). All strengths are chos
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -28,7 +29,7 @@ from visrec_training.queries import Queries, Section
 from visrec_training.retrieval import rank_scores
 from visrec_training.transitions import Transitions
 
-BLOCK = 1 << 22  # entries at a time
+BLOCK = 1 << 14  # items that speak at a time
 COMMONEST = (
     5_000  # items that have a word which counts where items are many: more would cost more than it tells
 )
@@ -85,26 +86,31 @@ class SparseWeights:
         """As `DenseWeights.rest`; of what the weights have no entry for, nothing is said."""
         is_kept = torch.zeros(len(sources), dtype=torch.bool, device=self.device)
         is_kept[kept] = True
-        speakers, spoken, votes = self._entries()
-        chosen = is_kept[speakers] & is_kept[spoken]
-        speakers, spoken, votes = speakers[chosen], spoken[chosen], unit * votes[chosen]
-        for start in range(0, len(votes), BLOCK):
-            part = slice(start, start + BLOCK)
-            votes[part] -= (sources[speakers[part]] * targets[spoken[part]]).sum(1)
-        return strongest_entries(speakers, spoken, votes)
+        parts = []
+        for start in range(0, len(sources), BLOCK):
+            speakers, spoken, votes = self._entries(start)
+            chosen = is_kept[speakers] & is_kept[spoken]
+            speakers, spoken, votes = speakers[chosen], spoken[chosen], unit * votes[chosen]
+            votes -= (sources[speakers] * targets[spoken]).sum(1)
+            parts.append(strongest_entries(speakers, spoken, votes))
+        speakers, spoken, votes = map(torch.cat, zip(*parts, strict=True))
+        return speakers, spoken, votes
 
     @property
     def matrix(self) -> Tensor:
-        """All of them, sparse float64 [n, n]."""
-        speakers, spoken, votes = self._entries()
-        place = torch.stack([speakers, spoken])
-        return torch.sparse_coo_tensor(
-            place, votes.double(), self.votes.shape, is_coalesced=True, check_invariants=True
+        """All of them, sparse float32 [n, n], rows compressed: no copy of them."""
+        found = self.votes
+        starts, columns, values = (
+            torch.from_numpy(each).to(self.device) for each in (found.indptr, found.indices, found.data)
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # compressed rows are said to be in beta
+            return torch.sparse_csr_tensor(starts, columns, values, found.shape, check_invariants=True)
 
-    def _entries(self) -> Entries:
-        found = self.votes.tocoo()
-        rows = (torch.from_numpy(each.astype(np.int64)) for each in (found.row, found.col))
+    def _entries(self, start: int) -> Entries:
+        """What the `BLOCK` items from `start` on say."""
+        found = self.votes[start : start + BLOCK].tocoo()
+        rows = (torch.from_numpy(each.astype(np.int64)) for each in (found.row + start, found.col))
         speakers, spoken = (each.to(self.device) for each in rows)
         return speakers, spoken, torch.from_numpy(found.data).to(self.device)
 

@@ -7,6 +7,9 @@ Time and memory grow with what people did.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,6 +21,7 @@ from visrec_training.transitions import Transitions
 
 CANDIDATES = 128  # items that an item is predicted from
 KEPT = 1_024  # of an item's counts of who chose it with others, those by which it is most alike
+KEPT_NUMBERS = 1 << 28  # of all items: where they are very many, fewer of each are kept
 BLOCK = 256  # items solved at once
 
 
@@ -47,56 +51,79 @@ def _strongest_products(rows: sparse.csr_array, columns: sparse.csr_array) -> sp
     Of each row the `KEPT` that are most alike by cosine, those first. The item itself is kept in any case.
     """
     sizes = columns.multiply(columns).sum(axis=1)
-    transposed = columns.T.tocsr()
-    indptr, indices, data = [0], [], []
-    for start in range(0, len(sizes), BLOCK):
-        products = (rows[start : start + BLOCK] @ transposed).tocsr()
-        for row, item in enumerate(range(start, start + products.shape[0])):
-            place = slice(products.indptr[row], products.indptr[row + 1])
-            others, counts = products.indices[place], products.data[place]
-            alike = np.where(others == item, np.inf, counts / np.sqrt(sizes[others]))
-            order = np.lexsort((others, -alike))[: KEPT + 1]
-            indices.append(others[order])
-            data.append(counts[order])
-            indptr.append(indptr[-1] + len(order))
-    flat = np.concatenate(data), np.concatenate(indices), np.asarray(indptr)
-    return sparse.csr_array(flat, shape=(len(sizes), len(sizes)))
+    count, transposed = len(sizes), columns.T.tocsr()
+    most = min(count, max(2 * CANDIDATES, min(KEPT, KEPT_NUMBERS // count)) + 1)
+    # what is not written of these takes no memory
+    indices, data = np.empty(count * most, np.int32), np.empty(count * most, np.float32)
+    indptr = np.zeros(count + 1, np.int64)
+    for item, (others, counts) in enumerate(_rows_of_products(rows, transposed)):
+        alike = np.where(others == item, np.inf, counts / np.sqrt(sizes[others]))
+        if len(others) > most:
+            strongest = np.argpartition(-alike, most - 1)[:most]
+            others, counts, alike = others[strongest], counts[strongest], alike[strongest]
+        order = np.lexsort((others, -alike))
+        place = slice(indptr[item], indptr[item] + len(order))
+        indices[place], data[place], indptr[item + 1] = others[order], counts[order], place.stop
+    kept = indptr[-1]
+    return sparse.csr_array((data[:kept], indices[:kept], indptr), shape=(count, count))
+
+
+def _rows_of_products(
+    rows: sparse.csr_array, transposed: sparse.csr_array
+) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
+    """Row after row of a product of sparse matrices: its columns and values that are not 0."""
+    for start in range(0, rows.shape[0], BLOCK):
+        products = rows[start : start + BLOCK] @ transposed
+        for first, end in pairwise(products.indptr.tolist()):
+            yield products.indices[first:end], products.data[first:end]
 
 
 def _fit(together: sparse.csr_array, wanted: sparse.csr_array, ridge: float) -> sparse.csr_array:
     """Predict each item from those that are strongest in its row of `wanted`."""
     count = together.shape[0]
-    parts = []
+    speakers, votes, sizes = [], [], []
     with tqdm(total=count, desc="weighing items", unit="item", leave=False) as progress:
         for start in range(0, count, BLOCK):
-            items = np.arange(start, min(start + BLOCK, count))
-            parts.append(_solve(together, wanted, items, ridge))
-            progress.update(len(items))
-    speakers, spoken, votes = (np.concatenate(each) for each in zip(*parts, strict=True))
-    weights = sparse.coo_array((votes, (speakers, spoken)), shape=(count, count)).tocsr()
+            chosen = [_others(wanted, item) for item in range(start, min(start + BLOCK, count))]
+            votes.append(_solve(together, chosen, ridge))
+            speakers.append(np.concatenate([speaking for speaking, _ in chosen]))
+            sizes += [len(speaking) for speaking, _ in chosen]
+            progress.update(len(chosen))
+    flat = np.concatenate(votes), np.concatenate(speakers), np.cumsum([0, *sizes])
+    weights = sparse.csc_array(flat, shape=(count, count)).tocsr()
     weights.eliminate_zeros()
     return weights
 
 
 def _solve(
-    together: sparse.csr_array, wanted: sparse.csr_array, items: npt.NDArray[np.int64], ridge: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The regressions of some items: who speaks, for which of them, and how much."""
-    chosen = [_others(wanted, item) for item in items]
+    together: sparse.csr_array,
+    chosen: Sequence[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]],
+    ridge: float,
+) -> npt.NDArray[np.float32]:
+    """The regressions of some items: how much each of those that speak for them says, one after another.
+
+    Args:
+        together: float32 [n, n], how often two items occur together.
+        chosen: for each item which others, int32 [k], speak for it, and how often they occur with it.
+        ridge: λ.
+    """
     width = max(1, *(len(speakers) for speakers, _ in chosen))
-    systems = np.zeros((len(items), width, width), np.float32)
-    answers = np.zeros((len(items), width, 1), np.float32)
-    for row, (speakers, counts) in enumerate(chosen):
-        size = len(speakers)
-        shared = together[speakers][:, speakers].toarray()
-        systems[row, :size, :size] = np.maximum(shared, shared.T)  # a long row may lack what a short one has
-        answers[row, :size, 0] = counts
+    systems = np.zeros((len(chosen), width, width), np.float32)
+    answers = np.zeros((len(chosen), width, 1), np.float32)
+    place = np.full(together.shape[0], -1, np.int16)
+    for system, answer, (speakers, counts) in zip(systems, answers, chosen, strict=True):
+        place[speakers] = np.arange(len(speakers))
+        shared = together[speakers]
+        column = place[shared.indices]
+        found = np.flatnonzero(column >= 0)
+        row = np.searchsorted(shared.indptr, found, side="right") - 1
+        system[row, column[found]] = shared.data[found]
+        answer[: len(speakers), 0] = counts
+        place[speakers] = -1
+    systems = np.maximum(systems, systems.transpose(0, 2, 1))  # a long row may lack what a short one has
     systems[:, np.arange(width), np.arange(width)] += ridge
     solved = torch.linalg.solve(torch.from_numpy(systems), torch.from_numpy(answers)).numpy()
-    votes = [solved[row, : len(speakers), 0] for row, (speakers, _) in enumerate(chosen)]
-    spoken = np.repeat(items, [len(speakers) for speakers, _ in chosen])
-    speaking = np.concatenate([speakers for speakers, _ in chosen])
-    return speaking.astype(np.int64), spoken, np.concatenate(votes)
+    return np.concatenate([row[: len(each), 0] for row, (each, _) in zip(solved, chosen, strict=True)])
 
 
 def _others(wanted: sparse.csr_array, item: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
