@@ -152,8 +152,8 @@ class _Account:
         emptied = len(set(people.keys())) - interactions.user_count
         if emptied:
             self.note(f"{emptied:,} users have no interaction that can be used")
-        pairs = np.stack([interactions.users, interactions.items])
-        repeated = pairs.shape[1] - np.unique(pairs, axis=1).shape[1]
+        pairs = np.unique(interactions.users * (interactions.items.max(initial=0) + 1) + interactions.items)
+        repeated = len(interactions) - len(pairs)
         if repeated:
             self.note(
                 f"{repeated:,} interactions repeat another of the same user and item, which counts once"
