@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from visrec_training import item_texts
 from visrec_training.config import ModelConfig
 from visrec_training.data import Catalogue
-from visrec_training.item_texts import background, item_words, load_text_graph, read_item_texts
+from visrec_training.item_texts import (
+    ItemSentences,
+    background,
+    item_words,
+    load_text_graph,
+    read_item_texts,
+)
 from visrec_training.retrieval import Typed
 from visrec_training.text_space import TextSpace
 from visrec_training.vocabulary import NO_WORDS, Vocabulary
@@ -106,3 +113,18 @@ def test_searches_are_read_as_they_are_served():
     typed = Typed.read(["red apple", ""], vocabulary, ModelConfig(text_encoder="none"))
     assert (typed.tokens[0][typed.hashes[0] != 0] > 0).all()
     assert not typed.hashes[1].any()
+
+
+def test_sentences_are_read_when_they_are_asked_for_and_never_twice(monkeypatch):
+    monkeypatch.setattr(item_texts, "READ_AT_ONCE", 1)
+    sentences = ItemSentences(catalogue((*TITLES, "")), USE, torch.device("cpu"))
+    first = sentences[torch.tensor([3, 0, 3])]
+    assert torch.equal(first[0], first[2])
+    torch.testing.assert_close(first.norm(dim=1), torch.ones(3))
+    monkeypatch.setattr(sentences, "_graph", None)
+    assert torch.equal(sentences[torch.tensor([0])], first[1:2])
+
+
+def test_a_sentence_without_a_text_is_nothing():
+    sentences = ItemSentences(catalogue(("", "dog")), USE, torch.device("cpu"))
+    assert not sentences[torch.tensor([0])].any()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from visrec_training.attention import LEAST_GIST
 from visrec_training.beyond_accuracy import category_vectors
+from visrec_training.item_texts import ItemSentences
 
 
 class Recipe(NamedTuple):
@@ -50,7 +51,7 @@ class Content:
     """Sparse float64 [N, V + 1], TF-IDF."""
     meanings: Tensor
     """float [N, sentence_dim], of length 1 or 0."""
-    sentences: Tensor
+    sentences: Tensor | ItemSentences
     """float [N, W], of each item's whole text, of length 1 or 0."""
     looks: Tensor
     """float [N, d], of their pictures: of length 1, or shorter where one is hardly unlike the average."""
@@ -62,7 +63,7 @@ class Content:
         cls,
         words: Tensor,
         meanings: Tensor,
-        sentences: Tensor,
+        sentences: Tensor | ItemSentences,
         gists: Tensor,
         categories: tuple[str, ...],
     ) -> Self:
@@ -125,7 +126,7 @@ class Comparison:
             alike *= 1 + recipe.category * self._categories
         return alike
 
-    def _products(self, vectors: Tensor) -> Tensor:
+    def _products(self, vectors: Tensor | ItemSentences) -> Tensor:
         return vectors[self._rows].double() @ vectors[self._columns].double().T
 
 

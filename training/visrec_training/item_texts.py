@@ -26,6 +26,8 @@ BACKGROUND, COMMONEST = 8_000, 60_000
 WORD_WEIGHT = 0.5
 """How much the single words of an item count, and its description, next to 1 for its title."""
 BLOCK = 512
+READ_AT_ONCE, READ_TOGETHER = 8_192, 65_536
+"""Items of a catalogue whose sentences are all read at once, and texts of any that are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,16 @@ def read_item_texts(catalogue: Catalogue, encoder: str, space: TextSpace) -> Ite
     """
     fields = [catalogue.fields(row) for row in range(len(catalogue))]
     words = [(keywords or title).split() for title, keywords, *_ in fields]
-    texts = dict.fromkeys(text for each in (*fields, *words) for text in each)
+    texts = list(dict.fromkeys(text for each in (*fields, *words) for text in each))
     place = {text: number for number, text in enumerate(texts)}
-    read = load_text_graph(encoder)(list(texts))
-    tokens = [row[row != 0] for row in read.tokens]
+    tokens, meant = [], []
     with torch.no_grad():
-        device = space.mean.device
-        said = torch.from_numpy(read.sentence)
-        placed = torch.cat([space.meaning(block.to(device)).cpu() for block in said.split(BLOCK)])
+        for start in range(0, len(texts), READ_TOGETHER):
+            read = load_text_graph(encoder)(texts[start : start + READ_TOGETHER])
+            tokens += [row[row != 0] for row in read.tokens]
+            said = torch.from_numpy(read.sentence).split(BLOCK)
+            meant += [space.meaning(block.to(space.mean.device)).cpu() for block in said]
+        placed = torch.cat(meant)
         titles = placed[[place[next((text for text in each if text), "")] for each in fields]]
         described = placed[[place[text] for text in catalogue.descriptions]]
         around = _mean_of_words(words, placed, place) + described
@@ -84,13 +88,39 @@ def read_item_texts(catalogue: Catalogue, encoder: str, space: TextSpace) -> Ite
     return ItemTexts([tuple(tokens[place[text]] for text in each) for each in fields], meanings)
 
 
-def read_sentences(catalogue: Catalogue, encoder: str) -> Tensor:
-    """What the whole text of each item means, read as one, title first: float32 [N, W], of length 1 or 0."""
-    ordered = zip(
-        catalogue.titles, catalogue.categories, catalogue.keywords, catalogue.descriptions, strict=True
-    )
-    texts = [". ".join(filter(None, each)).replace("|", " ") for each in ordered]
-    return F.normalize(torch.from_numpy(load_text_graph(encoder)(texts).sentence), dim=1)
+class ItemSentences:
+    """What the whole text of each item means, read as one, title first: float32 [N, W], of length 1 or 0.
+
+    Where items are many, few of them are ever compared: texts are read when they are asked for.
+    """
+
+    def __init__(self, catalogue: Catalogue, encoder: str, device: torch.device) -> None:
+        """Take the texts.
+
+        Args:
+            catalogue: the items.
+            encoder: the sentence encoder's name.
+            device: where the sentences are needed.
+        """
+        self._catalogue, self._graph, self._device = catalogue, load_text_graph(encoder), device
+        self._is_read = np.zeros(len(catalogue), dtype=bool)
+        # what is never written of it takes no memory
+        self._sentences = np.zeros((len(catalogue), text_encoder(encoder).width), dtype=np.float32)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        wanted = rows.cpu().numpy()
+        asked = np.arange(len(self._is_read)) if len(self._is_read) <= READ_AT_ONCE else wanted
+        new = np.unique(asked[~self._is_read[asked]])
+        if len(new):
+            read = self._graph([self._text(row) for row in new.tolist()]).sentence
+            self._sentences[new] = F.normalize(torch.from_numpy(read), dim=1).numpy()
+            self._is_read[new] = True
+        return torch.from_numpy(self._sentences[wanted]).to(self._device)
+
+    def _text(self, row: int) -> str:
+        title, keywords, category, description = self._catalogue.fields(row)
+        said = filter(None, (title, category, keywords, description))
+        return ". ".join(said).replace("|", " ")
 
 
 def item_words(space: TextSpace, hashes: Rows, tokens: Tensor) -> Tensor:

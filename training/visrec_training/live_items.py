@@ -15,7 +15,7 @@ from visrec_training.closed_form import ClosedForm, fit_closed_form
 from visrec_training.collaborative import fit_places, word_features
 from visrec_training.config import TrainConfig
 from visrec_training.content import Content
-from visrec_training.item_texts import ItemTexts, item_words, read_sentences
+from visrec_training.item_texts import ItemSentences, ItemTexts, item_words
 from visrec_training.item_tower import Items
 from visrec_training.model import Model
 from visrec_training.neighbours import Neighbours, no_neighbours
@@ -83,7 +83,7 @@ class LiveItems:
         model, catalogue = self._model, self._prepared.dataset.catalogue
         aspects, _ = model.aspects(self._reduced)
         words = word_features(model.item_tower.words, self._tokens)
-        sentences = read_sentences(catalogue, model.config.text_encoder).to(aspects.device)
+        sentences = ItemSentences(catalogue, model.config.text_encoder, aspects.device)
         content = Content.of(words, self._meanings, sentences, aspects[:, GIST], catalogue.categories)
         return fit_closed_form(self._prepared.split, content, model.config, self._config.dense_items)
 

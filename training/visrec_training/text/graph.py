@@ -8,12 +8,14 @@ disagree.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+import torch
 from onnx import TensorProto, helper
 
 from visrec_training.text.characters import write_characters
@@ -105,9 +107,9 @@ class Texts:
 class TextGraph:
     """The text graph, ready to run over many texts."""
 
-    def __init__(self, graph: onnx.ModelProto, threads: int = 1) -> None:
+    def __init__(self, graph: onnx.ModelProto) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         self._session = ort.InferenceSession(graph.SerializeToString(), options, ["CPUExecutionProvider"])
 
     def __call__(self, texts: Sequence[str]) -> Texts:
@@ -125,10 +127,14 @@ class TextGraph:
             for output, kind in zip(outputs, (np.float32, np.int64), strict=False)
         )
         understood = np.zeros(len(texts), np.float32)
-        for rows in _batches([len(text) for text in texts]):
+
+        def run(rows: npt.NDArray[np.int64]) -> None:
             feed = np.array([[texts[row]] for row in rows], dtype=object)
             results = self._session.run([SENTENCE, TOKENS, UNDERSTOOD], {TEXT: feed})
             sentence[rows], tokens[rows], understood[rows] = results[0], results[1], results[2][:, 0]
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # a batch runs in one thread, as if alone
+            list(pool.map(run, _batches([len(text) for text in texts])))
         return Texts(sentence, tokens, understood)
 
 
