@@ -69,7 +69,7 @@ def test_factors_give_the_similarity_back_up_to_their_scale():
 def test_what_people_met_lies_where_behaviour_puts_it(shop):
     tower, aspects, tokens = shop
     learned = learn(tower, tokens)
-    fit_places(tower, learned, aspects, TRAIN)
+    fit_places(tower, learned, aspects[:, GIST], TRAIN)
     with torch.no_grad():
         places = tower.places(aspects, tokens, torch.ones(ITEMS, dtype=torch.bool))
     assert torch.allclose(places[learned.rows], learned.places.float(), atol=1e-4)
@@ -79,7 +79,7 @@ def test_an_item_nobody_met_lies_where_its_content_puts_it(shop):
     """Two items with one picture and one text, one of them met: without its id, it lies with the other."""
     tower, aspects, tokens = shop
     aspects[10], tokens[10] = aspects[0], tokens[0]
-    fit_places(tower, learn(tower, tokens), aspects, TRAIN)
+    fit_places(tower, learn(tower, tokens), aspects[:, GIST], TRAIN)
     with torch.no_grad():
         places = tower.places(aspects, tokens, torch.zeros(ITEMS, dtype=torch.bool))
     assert torch.allclose(places[10], places[0], atol=1e-5)
@@ -89,11 +89,11 @@ def test_an_item_nobody_met_lies_where_its_content_puts_it(shop):
 def test_an_item_as_if_nobody_had_met_it_is_placed_by_the_others_alone(shop):
     tower, aspects, tokens = shop
     learned = learn(tower, tokens)
-    unseen = fit_places(tower, learned, aspects, TRAIN)
+    unseen = fit_places(tower, learned, aspects[:, GIST], TRAIN)
     changed = learned.places.clone()
     changed[0] += 5  # what is said of item 0 itself can't show, but for the mean of all
     changed -= changed.mean(0) - learned.places.mean(0)
-    again = fit_places(tower, dataclasses.replace(learned, places=changed), aspects, TRAIN)
+    again = fit_places(tower, dataclasses.replace(learned, places=changed), aspects[:, GIST], TRAIN)
     shift = (changed[1] - learned.places[1]).float()
     assert torch.allclose(again[0] - unseen[0], leave_one_out(learned, aspects, shift), atol=1e-3)
 
@@ -112,8 +112,8 @@ def leave_one_out(learned, aspects, shift):
 def test_new_items_are_placed_as_far_apart_as_known_ones_where_asked(shop):
     tower, aspects, tokens = shop
     learned = learn(tower, tokens)
-    timid = fit_places(tower, learned, aspects, TRAIN)
-    bold = fit_places(tower, learned, aspects, dataclasses.replace(TRAIN, new_item_spread=1.0))
+    timid = fit_places(tower, learned, aspects[:, GIST], TRAIN)
+    bold = fit_places(tower, learned, aspects[:, GIST], dataclasses.replace(TRAIN, new_item_spread=1.0))
     mean = learned.places.float().mean(0)
     width = MODEL.regression_dim
     known = (learned.places.float() - mean)[:, :width].norm()
@@ -143,7 +143,7 @@ def test_any_people_however_few_or_alike_place_items_at_a_finite_distance(people
     aspects += noise * torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0))
     learned = placed_by(sequences, bag, tokens)
     queries.balance.expect(*learned.spreads)
-    unseen = fit_places(tower, learned, aspects, TRAIN)
+    unseen = fit_places(tower, learned, aspects[:, GIST], TRAIN)
     with torch.no_grad():
         placed = tower.places(aspects, tokens, torch.ones(5, dtype=torch.bool))
     for values in (unseen, placed, queries.balance.bias):

@@ -32,6 +32,11 @@ def test_a_shop_that_can_not_fit_is_refused_with_what_takes_the_most(monkeypatch
         preflight.check_memory(shop(6_000, 20_000), 400, ModelConfig(), TrainConfig())
 
 
+def test_features_that_lie_in_a_file_take_no_memory(monkeypatch):
+    monkeypatch.setattr(preflight, "available_memory", lambda: 6 * 10**9)
+    preflight.check_memory(shop(200_000, 10), 400, ModelConfig(), TrainConfig())
+
+
 def test_what_a_container_may_use_counts(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(preflight, "CGROUP_LIMITS", (str(limit), str(tmp_path / "absent")))

@@ -1,10 +1,12 @@
 """What is chosen on validation weighs known and new items, and each way of asking."""
 
+import numpy as np
 import pytest
 import torch
 
 from visrec_training.balance import Balance
-from visrec_training.tuning import NEW_SHARE, joint_quality
+from visrec_training.queries import Queries, Query, Section
+from visrec_training.tuning import NEW_SHARE, joint_quality, some_items
 
 
 def test_a_gain_counts_by_its_ratio_and_by_the_share_of_its_kind():
@@ -29,3 +31,23 @@ def test_how_much_content_counts_for_a_history_alone_says_nothing_of_pictures_an
     assert balance(alone).content < 0.1 * before[0]
     for row, asked in ((1, with_picture), (2, with_words)):
         assert balance(asked).content == before[row]
+
+
+def rows(*items):
+    return np.asarray(items, dtype=np.int64)
+
+
+def test_among_very_many_items_some_are_ranked_beside_all_that_questions_name():
+    asked = Queries.of([Query(0, rows(7), 50, rows(999), rows(7, 50)), Query(3, rows(), -1, rows(7), rows())])
+    section = Section(asked, np.arange(1_000) > 40)
+    assert some_items([section], 1_000).tolist() == list(range(1_000))
+    chosen = some_items([section], 100)
+    assert 100 <= len(chosen) <= 103
+    assert (chosen == some_items([section], 100)).all(), "always the same ones"
+    few = section.among(chosen)
+    asked = few.queries
+    named = [chosen[each].tolist() for each in (*asked.histories, *asked.targets, *asked.seen)]
+    assert named == [[7], [], [999], [7], [7, 50], []]
+    assert chosen[asked.viewed[0]] == 50
+    assert asked.viewed[1] == -1
+    assert (few.ranked == (chosen > 40)).all()

@@ -20,6 +20,7 @@ from visrec_training.content import Content
 from visrec_training.item_weights import ItemWeights, fit_weights
 from visrec_training.neighbours import Entries, Neighbours, entries, strongest, table
 from visrec_training.people import People
+from visrec_training.rows import find
 from visrec_training.split import Split
 from visrec_training.transitions import Transitions
 
@@ -38,12 +39,22 @@ class Newcomers:
     targets: Tensor
     """float32 [k, regression_dim]."""
 
-    def place(self, places: Tensor, scale: float) -> Tensor:
-        """Put them into places of the catalogue, float [N, place_width], with targets times a scale."""
+    def place(self, places: Tensor, of: Tensor, scale: float) -> Tensor:
+        """Put them, with targets times a scale, into places, float [n, place_width].
+
+        Args:
+            places: where items lie now.
+            of: int64 [n], their rows in the catalogue.
+            scale: how loud histories speak for new items.
+        """
+        if not len(self.rows):
+            return places
+        found, is_there = find(self.rows, of)
+        here, found = is_there.nonzero().flatten(), found[is_there]
         width, half = self.targets.shape[1], places.shape[1] // 2
         placed = places.clone()
-        placed[self.rows, :width] = self.sources
-        placed[self.rows, half : half + width] = scale * self.targets
+        placed[here, :width] = self.sources[found]
+        placed[here, half : half + width] = scale * self.targets[found]
         return placed
 
 
@@ -56,14 +67,17 @@ class Tables:
     by_content: Neighbours
     """What places by content leave: the rest of the weights, predicted from content."""
 
-    def of(self, is_new: Tensor, scale: float) -> Neighbours:
+    def of(self, is_new: Tensor, scale: float, chosen: Tensor | slice = slice(None)) -> Neighbours:
         """The table that goes with places by regression times a scale, or, at 0, with places by content.
 
         Args:
             is_new: bool [N].
             scale: how loud histories speak for new items.
+            chosen: rows of the catalogue, int64 [k]: what these say alone.
         """
-        return self.by_audience.louder(is_new, scale) if scale else self.by_content
+        if not scale:
+            return self.by_content.said_by(chosen)
+        return self.by_audience.said_by(chosen).louder(is_new, scale)
 
 
 @dataclass(frozen=True)

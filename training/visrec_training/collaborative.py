@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from visrec_training.attention import GIST, ROUNDING
+from visrec_training.attention import ROUNDING
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.content import products
 from visrec_training.interactions import Rows
@@ -83,20 +83,20 @@ def learn_places(
 
 
 @torch.no_grad()
-def fit_places(tower: ItemTower, learned: Learned, aspects: Tensor, config: TrainConfig) -> Tensor:
+def fit_places(tower: ItemTower, learned: Learned, gists: Tensor, config: TrainConfig) -> Tensor:
     """Fit the tower's collaborative parameters: content predicts places, ids say by how much it errs.
 
     Args:
         tower: gets the parameters.
         learned: what is to be predicted.
-        aspects: float [N, M, d], what the attention sees in the catalogue's pictures now.
+        gists: float [N, d], of the catalogue's pictures.
         config: the regression's strength.
 
     Returns:
         float [n, place_width]: where each of the met items would be placed if nobody had met it.
     """
     chosen = learned.landmarks
-    words, looks = learned.words.index_select(0, chosen), aspects[:, GIST].double()[learned.rows]
+    words, looks = learned.words.index_select(0, chosen), gists[learned.rows].double()
     mean = looks[chosen].mean(0)
     apart = (looks[chosen] - mean).norm(dim=1).mean()
     if apart > ROUNDING * looks.shape[1] ** 0.5:  # next to the length of a gist

@@ -190,6 +190,11 @@ class ItemTower(nn.Module):
         taught = self.id_places.weight * has_id.unsqueeze(-1)
         return self._placed_by_content(aspects, tokens) + taught
 
+    def places_of(self, rows: Tensor, aspects: Tensor, tokens: Tensor, has_id: Tensor) -> Tensor:
+        """The fitted part of some items, int64 [k]. Other arguments as for `forward`, of these alone."""
+        taught = self.id_places(rows) * has_id.unsqueeze(-1)
+        return self._placed_by_content(aspects, tokens) + taught
+
     def as_met(self, places: Tensor, has_id: Tensor) -> Tensor:
         """Places [N, place_width] with the appeal of what is not known by id, bool [N], set right."""
         return torch.cat([places[:, :-1], places[:, -1:] + self.unmet * ~has_id.unsqueeze(1)], dim=-1)

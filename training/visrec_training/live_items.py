@@ -21,22 +21,25 @@ from visrec_training.model import Model
 from visrec_training.neighbours import Neighbours, no_neighbours
 from visrec_training.prepare import Prepared, reduce_regions
 from visrec_training.regions import load_pictures
+from visrec_training.scratch import Stored
 from visrec_training.stages import Stages
 from visrec_training.vocabulary import Vocabulary
 
 FIT_PICTURES = 2_000  # more tell no more about the attention's fitted parts
 ENCODED = 32  # pictures that go through the backbone at once
+BLOCK = 8_192  # items that are made at once
 
 
 class LiveItems:
     """Items of one catalogue by one model; fits those parts of it that are not trained."""
 
-    items: Items
-    """As they are now, with texts and neighbours."""
-    aspects: Tensor
+    aspects: Stored
     """float [N, M, d]."""
-    maps: Tensor
+    maps: Stored
     """float [N, M, 49]."""
+    new_scale: float
+    """How loud histories speak for items that nobody met, by who would choose them. At 0 these lie where
+    their words and pictures put them."""
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class LiveItems:
         device, split = next(model.parameters()).device, prepared.split
         tokens, self.texts_cut = vocabulary.encode(texts.tokens, model.config.item_words)
         self._tokens, self._meanings = torch.from_numpy(tokens).to(device), texts.meanings.to(device)
+        self._every = torch.arange(len(tokens), device=device)
         self._warm = torch.from_numpy(split.warm_items).to(device)
         self.has_id = torch.from_numpy(split.candidates).to(device)
         """bool [N]: somebody liked it in training."""
@@ -71,7 +75,6 @@ class LiveItems:
         self.closed_form: ClosedForm | None = None
         """None where nobody liked anything."""
         self.new_scale = 1.0
-        """How loud histories speak for items that nobody met."""
         if split.candidates.any():
             self.closed_form = stages.keep("closed form", self._fit)
             model.query_tower.balance.expect(*self.closed_form.learned.spreads)
@@ -83,7 +86,7 @@ class LiveItems:
         model, catalogue = self._model, self._prepared.dataset.catalogue
         aspects, _ = model.aspects(self._reduced)
         words = word_features(model.item_tower.words, self._tokens)
-        sentences = ItemSentences(catalogue, model.config.text_encoder, aspects.device)
+        sentences = ItemSentences(catalogue, model.config.text_encoder, self._every.device)
         content = Content.of(words, self._meanings, sentences, aspects[:, GIST], catalogue.categories)
         return fit_closed_form(self._prepared.split, content, model.config, self._config.dense_items)
 
@@ -93,30 +96,36 @@ class LiveItems:
         self.aspects, self.maps = self._model.aspects(self._reduced)
         if new_gists:
             self._place()
-        tower, space = self._model.item_tower, self._model.text_space
-        words = item_words(space, self._hashes, self._tokens)
-        self._texts = space.items(self._meanings, self.aspects[:, GIST], words)
-        self._content = tower.content(self.aspects, self._tokens, self.has_id)
-        self._trial_content = tower.content(self.aspects, self._tokens, self.has_id & ~self._is_probe)
-        self.scale_new_items(self.new_scale)
+        blocks = self._every.split(BLOCK)
+        self._content = torch.cat([self._content_of(rows, self.has_id[rows]) for rows in blocks])
+
+    @property
+    @torch.no_grad()
+    def items(self) -> Items:
+        """All of them as they are now, with texts and neighbours."""
+        return self.placed(self._every)._replace(texts=self._texts, **self._table()._asdict())
 
     @torch.no_grad()
-    def scale_new_items(self, scale: float) -> None:
-        """Have histories speak so loud for items that nobody met, by who would choose them.
-
-        At 0 these lie where their words and pictures put them.
-        """
-        self.new_scale = scale
-        items = Items.join(self._content, self._places(self.has_id, scale))
-        self.items = items._replace(texts=self._texts, **self._table()._asdict())
+    def items_at(self, rows: Tensor) -> Items:
+        """Some of them, int64 [k]; their neighbours count in the whole catalogue."""
+        table = self._table(rows)
+        return self.placed(rows)._replace(texts=self._texts[rows], **table._asdict())
 
     @torch.no_grad()
-    def on_trial(self) -> Items:
-        """The items, of which some that were met are taken for new."""
+    def placed(self, rows: Tensor) -> Items:
+        """Some of them, int64 [k], without texts and neighbours."""
+        return Items.join(self._content[rows], self._places(rows, self.has_id[rows], self.new_scale))
+
+    @torch.no_grad()
+    def on_trial(self, rows: Tensor) -> Items:
+        """As `items_at`, but some items that were met are taken for new."""
         assert self.closed_form  # noqa: S101  (else nobody can be asked)
-        table = self.closed_form.trial_tables.of(self._is_probe, self.new_scale)
-        items = Items.join(self._trial_content, self._places(self.has_id & ~self._is_probe, self.new_scale))
-        return items._replace(texts=self._texts, **table._asdict())
+        has_id = (self.has_id & ~self._is_probe)[rows]
+        content, probes = self._content[rows], self._is_probe[rows].nonzero().flatten()
+        content[probes] = self._content_of(rows[probes], has_id[probes])
+        table = self.closed_form.trial_tables.of(self._is_probe, self.new_scale, rows)
+        items = Items.join(content, self._places(rows, has_id, self.new_scale))
+        return items._replace(texts=self._texts[rows], **table._asdict())
 
     def made(self, aspects: Tensor, has_id: Tensor) -> Items:
         """The items as if only those with an id, bool [N], had been met; without texts and table.
@@ -125,7 +134,7 @@ class LiveItems:
         people, and would leave nothing to learn.
         """
         content = self._model.item_tower.content(aspects, self._tokens, has_id)
-        return Items.join(content, self._places(has_id, scale=0.0))
+        return Items.join(content, self._places(self._every, has_id, scale=0.0))
 
     def made_of(self, rows: Tensor, has_id: Tensor) -> Items:
         """As `made`, some items alone, int64 [k], with what was seen in their pictures last.
@@ -134,12 +143,7 @@ class LiveItems:
             rows: of the catalogue.
             has_id: bool [k].
         """
-        tower = self._model.item_tower
-        content = tower.content_of(rows, self.aspects[rows], self._tokens[rows], has_id)
-        places = self._known_places[rows]
-        if self.closed_form:
-            places = torch.where(has_id.unsqueeze(1), places, self._new_places[rows])
-        return Items.join(content, tower.as_met(places, has_id))
+        return Items.join(self._content_of(rows, has_id), self._places(rows, has_id, scale=0.0))
 
     def attend_to(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Aspects [k, M, d] and maps [k, M, 49] of some pictures, int64 [k], looked at anew."""
@@ -154,12 +158,11 @@ class LiveItems:
         fraction of the cost. The draw must not depend on the batch: were targets always fresh, the model
         would learn to tell fresh from stale.
         """
-        count = len(self._reduced)
-        rows = torch.randperm(count, device=self._reduced.device)[: self._config.attended]
+        rows = torch.randperm(len(self._every), device=self._every.device)[: self._config.attended]
         aspects, maps = self._model.attention.attend(self._fresh(rows))
-        aspects = self.aspects.index_copy(0, rows, aspects.float())
-        maps = self.maps.index_copy(0, rows, maps.float())
-        self.aspects, self.maps = aspects.detach(), maps.detach()
+        aspects = self.aspects[:].index_copy(0, rows, aspects.float())
+        maps = self.maps[:].index_copy(0, rows, maps.float())
+        self.aspects[:], self.maps[:] = aspects.detach(), maps.detach()
         return aspects, maps
 
     @torch.no_grad()
@@ -170,31 +173,39 @@ class LiveItems:
         for start in tqdm(range(0, len(images), ENCODED), desc="encoding pictures anew", leave=False):
             self._reduced[start : start + ENCODED] = self._encode(images[start : start + ENCODED])
 
-    def _table(self) -> Neighbours:
+    def _table(self, rows: Tensor | slice = slice(None)) -> Neighbours:
         if self.closed_form is None:
-            return no_neighbours(len(self._tokens), self._tokens.device)
-        return self.closed_form.tables.of(~self.has_id, self.new_scale)
+            return no_neighbours(len(self._every), self._every.device).said_by(rows)
+        return self.closed_form.tables.of(~self.has_id, self.new_scale, rows)
 
-    def _places(self, has_id: Tensor, scale: float) -> Tensor:
-        places = self._known_places
+    def _content_of(self, rows: Tensor, has_id: Tensor) -> Tensor:
+        return self._model.item_tower.content_of(rows, self.aspects[rows], self._tokens[rows], has_id)
+
+    def _places(self, rows: Tensor, has_id: Tensor, scale: float) -> Tensor:
+        places = self._known_places[rows]
         if self.closed_form:
-            new = self._new_places
+            new = self._new_places[rows]
             if scale:
-                new = self.closed_form.new.place(new, scale)
-                new = self.closed_form.left_out.place(new, scale)
+                new = self.closed_form.new.place(new, rows, scale)
+                new = self.closed_form.left_out.place(new, rows, scale)
             places = torch.where(has_id.unsqueeze(1), places, new)
         return self._model.item_tower.as_met(places, has_id)
 
     def _place(self) -> None:
         """Place items by their gists and words, both as they are known and as if nobody had met them."""
-        tower = self._model.item_tower
-        self._model.text_space.fit_looks(self.aspects[self._warm, GIST], self._meanings[self._warm])
+        tower, space = self._model.item_tower, self._model.text_space
+        gists = self.aspects[:, GIST]
+        space.fit_looks(gists[self._warm], self._meanings[self._warm])
         if self.closed_form:
-            learned = self.closed_form.learned
-            unseen = fit_places(tower, learned, self.aspects, self._config)
-        self._known_places = tower.places(self.aspects, self._tokens, self.has_id)
+            unseen = fit_places(tower, self.closed_form.learned, gists, self._config)
+        known = [
+            tower.places_of(rows, self.aspects[rows], self._tokens[rows], self.has_id[rows])
+            for rows in self._every.split(BLOCK)
+        ]
+        self._known_places = torch.cat(known)
         if self.closed_form:
-            self._new_places = self._known_places.index_copy(0, learned.rows, unseen)
+            self._new_places = self._known_places.index_copy(0, self.closed_form.learned.rows, unseen)
+        self._texts = space.items(self._meanings, gists, item_words(space, self._hashes, self._tokens))
 
     def _fresh(self, rows: Tensor) -> Tensor:
         """Reduced regions of some items; with a trained backbone the first few are encoded anew."""
@@ -207,5 +218,5 @@ class LiveItems:
     def _encode(self, images: Sequence[Path]) -> Tensor:
         """Pictures to reduced regions, float [n, 49, region_dim], with the backbone as it is now."""
         pictures, _ = load_pictures(images, self._model.config.picture_size)
-        regions = self._model.encoder(torch.from_numpy(pictures).to(self._reduced.device))
+        regions = self._model.encoder(torch.from_numpy(pictures).to(self._every.device))
         return self._model.attention.reduce(regions)

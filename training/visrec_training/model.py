@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from visrec_training.attention import Attention
 from visrec_training.config import ModelConfig
 from visrec_training.encoder import Encoder
 from visrec_training.item_tower import ItemTower, PictureVector, WordBag
 from visrec_training.query_tower import QueryTower
+from visrec_training.scratch import Stored
 from visrec_training.text.encoders import text_encoder
 from visrec_training.text_space import TextSpace
 from visrec_training.vocabulary import Vocabulary
@@ -39,12 +40,12 @@ class Model(nn.Module):
         self.text_space = TextSpace(config, text_encoder(config.text_encoder).width, vocabulary)
 
     @torch.no_grad()
-    def aspects(self, reduced: Tensor) -> tuple[Tensor, Tensor]:
+    def aspects(self, reduced: Stored) -> tuple[Stored, Stored]:
         """Aspects [N, M, d] and maps [N, M, 49] of a whole catalogue, a block at a time."""
         self.eval()
-        shape = (len(reduced), self.config.aspects)
-        aspects = reduced.new_empty(*shape, self.config.aspect_dim)
-        maps = reduced.new_empty(*shape, reduced.shape[1])
+        count, regions, _ = reduced.shape
+        aspects = Stored((count, self.config.aspects, self.config.aspect_dim), reduced.device)
+        maps = Stored((count, self.config.aspects, regions), reduced.device)
         for start in range(0, len(reduced), ATTENDED):
             chosen = slice(start, start + ATTENDED)
             aspects[chosen], maps[chosen] = self.attention.attend(reduced[chosen])

@@ -26,6 +26,10 @@ class Neighbours(NamedTuple):
     votes: Tensor
     """float32 [N, m]; 0 fills up."""
 
+    def said_by(self, chosen: Tensor | slice) -> Neighbours:
+        """What some of the items say, int64 [k] or all."""
+        return Neighbours(self.neighbours[chosen], self.votes[chosen])
+
     def louder(self, is_meant: Tensor, scale: float) -> Neighbours:
         """What is said for some items, bool [N], times a scale."""
         return self._replace(votes=self.votes.where(~is_meant[self.neighbours.long()], scale * self.votes))

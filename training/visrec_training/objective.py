@@ -18,6 +18,7 @@ from visrec_training.examples import Batch
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
 from visrec_training.query_tower import History
+from visrec_training.rows import find
 
 DRAWN = 2_048  # items drawn for a step
 
@@ -79,10 +80,10 @@ class Objective:
         logits = scored.logits
         if self._masks_told:
             told = torch.cat([batch.history, batch.pictures.unsqueeze(1)], dim=1)
-            place, is_there = _places(scored.rows, told)
+            place, is_there = find(scored.rows, told)
             known = torch.zeros_like(logits).scatter_add(1, place, is_there.float())
             logits = logits.masked_fill(known > 0, -1e9)
-        place, is_target = _places(scored.rows, batch.targets)
+        place, is_target = find(scored.rows, batch.targets)
         likely = logits.gather(1, place) - (logits - scored.log_chance).logsumexp(1, keepdim=True)
         return -((likely * is_target).sum(1) / is_target.sum(1)).mean()
 
@@ -108,15 +109,16 @@ class Objective:
         rows = torch.cat([batch.targets[batch.targets >= 0], drawn]).unique()
         with self._half_precision():
             seen = batch.pictures.clamp_min(0).unique()
-            pictures, _ = _places(seen, batch.pictures.clamp_min(0))
+            pictures, _ = find(seen, batch.pictures.clamp_min(0))
             has_picture = (batch.pictures >= 0).view(-1, 1, 1)
             aspects, maps = (each[pictures] * has_picture for each in live.attend_to(seen))
             made = live.made_of(rows, (live.has_id & self._kept())[rows])
             read = torch.cat([rows, batch.history[batch.history >= 0]]).unique()
-            vectors = live.items.vectors[read].index_copy(0, torch.searchsorted(read, rows), made.vectors)
-            place, is_there = _places(read, batch.history)
+            known = live.placed(read)
+            vectors = known.vectors.index_copy(0, torch.searchsorted(read, rows), made.vectors)
+            place, is_there = find(read, batch.history)
             history = place.masked_fill(~is_there, -1)
-            told = History.look_up(vectors, live.items.sources[read], history, self._model.config)
+            told = History.look_up(vectors, known.sources, history, self._model.config)
             query, _, _ = self._model.query_tower(aspects, maps, told, batch.tokens)
         return Scored(query.float() @ made.vectors.float().T, rows, self._log_chance[rows])
 
@@ -128,14 +130,3 @@ class Objective:
     def _half_precision(self) -> torch.autocast:
         kind = self._live.has_id.device.type
         return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
-
-
-def _places(rows: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Where rows of the catalogue stand among ascending ones, and whether they do; -1 does not.
-
-    Args:
-        rows: int64 [k], ascending.
-        wanted: int64 of any shape.
-    """
-    place = torch.searchsorted(rows, wanted).clamp_max(len(rows) - 1)
-    return place, rows[place] == wanted

@@ -15,6 +15,7 @@ from visrec_training.config import REGIONS, ModelConfig, TrainConfig
 from visrec_training.data import Dataset
 from visrec_training.errors import DataError
 from visrec_training.files import make_folder
+from visrec_training.scratch import IN_MEMORY
 
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 OPTIMIZER_COPIES = 4  # of the parameters: themselves, gradients and AdamW's two moments
@@ -42,8 +43,9 @@ def check_memory(dataset: Dataset, encoder_dim: int, config: ModelConfig, train:
         DataError: it can't fit.
     """
     items = len(dataset.catalogue)
+    features = (items * REGIONS * 2 * encoder_dim, items * REGIONS * 4 * config.region_dim)
     needs = {
-        "features of the pictures": items * REGIONS * (2 * encoder_dim + 4 * config.region_dim),
+        "features of the pictures": sum(size for size in features if size <= IN_MEMORY),
         "what is learned of each item": OPTIMIZER_COPIES * 4 * items * config.dim,
     }
     if dataset.interactions is not None:

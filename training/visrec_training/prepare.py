@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from visrec_training import scratch
 from visrec_training.account import LossLimits, Summary, Tally
@@ -18,6 +17,7 @@ from visrec_training.data import DEFAULT_LIMITS, Dataset, read_dataset, read_pic
 from visrec_training.encoder import Encoder
 from visrec_training.errors import DataError
 from visrec_training.regions import Regions, compute_regions
+from visrec_training.scratch import Stored
 from visrec_training.split import Split, split
 
 REDUCED = 256  # pictures at once
@@ -100,18 +100,15 @@ def summarize(prepared: Prepared, notes: Iterable[str] = ()) -> Summary:
 
 
 @torch.no_grad()
-def reduce_regions(reduce: torch.nn.Linear, regions: Regions, device: torch.device) -> Tensor:
+def reduce_regions(reduce: torch.nn.Linear, regions: Regions, device: torch.device) -> Stored:
     """REGIONS float16 [N, 49, D] → float [N, 49, region_dim], a block at a time.
 
     Raises:
         VisrecError: they have to lie in a file, and there is no room for it.
     """
-    shape = (*regions.values.shape[:2], reduce.out_features)
-    if device.type == "cpu":
-        reduced = torch.from_numpy(scratch.zeros(shape, np.float32))
-    else:
-        reduced = torch.empty(shape, device=device)
+    reduced = Stored((*regions.values.shape[:2], reduce.out_features), device)
     for start in range(0, len(reduced), REDUCED):
         block = torch.from_numpy(regions.values[start : start + REDUCED])
         reduced[start : start + REDUCED] = reduce(block.to(device).float())
+        scratch.let_go(regions.values)
     return reduced

@@ -62,6 +62,19 @@ class Queries:
         )
         return Queries(self.users[chosen], histories, self.viewed[chosen], targets, seen)
 
+    def named(self) -> Rows:
+        """Rows of all items that they name, int64 [k]; some more than once."""
+        return np.concatenate([self.viewed[self.viewed >= 0], *self.histories, *self.targets, *self.seen])
+
+    def among(self, rows: Rows) -> Queries:
+        """The same questions in a catalogue of some items alone, int64 [k], ascending: all that they name."""
+        histories, targets, seen = (
+            [np.searchsorted(rows, items) for items in each]
+            for each in (self.histories, self.targets, self.seen)
+        )
+        viewed = np.where(self.viewed < 0, -1, np.searchsorted(rows, self.viewed))
+        return Queries(self.users, histories, viewed, targets, seen)
+
     def with_recent(self, count: int, rng: np.random.Generator | None = None) -> Queries:
         """The same questions by people of whom only `count` items are known.
 
@@ -116,6 +129,10 @@ class Section:
             return self
         drawn = np.random.default_rng(0).choice(count, most, replace=False)
         return Section(self.queries.part(np.sort(drawn)), self.ranked)
+
+    def among(self, rows: Rows) -> Section:
+        """The section in a catalogue of some items alone, int64 [k], ascending: all that it names."""
+        return Section(self.queries.among(rows), self.ranked[rows])
 
     def part(self, chosen: slice) -> Section:
         """Some of its queries."""

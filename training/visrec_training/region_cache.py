@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visrec_client.errors import VisrecError
+from visrec_training import scratch
 from visrec_training.files import check_space, write_beside
 
 Regions16: TypeAlias = npt.NDArray[np.float16]
@@ -87,13 +88,15 @@ class RegionCache:
             wanted[path].append((row, place))
         lost: list[int] = []
         for path, pairs in wanted.items():
-            targets, places = zip(*pairs, strict=True)
             try:
                 with np.load(path, allow_pickle=False) as shard:
-                    values[list(targets)] = self._checked_regions(shard)[list(places)]
+                    regions = self._checked_regions(shard)
+                for row, place in pairs:
+                    values[row] = regions[place]
+                scratch.let_go(values)
             except Exception as error:  # on a damaged file numpy and zipfile raise nearly anything
                 self._forget(path, error)
-                lost += targets
+                lost += [row for row, _ in pairs]
         return lost
 
     def check_writable(self, pictures: int) -> None:

@@ -47,7 +47,10 @@ class Regions:
         rows = list(rows)
         if rows == list(range(len(self.values))):  # the usual case: no copy of what may be gigabytes
             return Regions(self.values, {}, self.digests)
-        return Regions(self.values[rows], {}, tuple(self.digests[row] for row in rows))
+        values = scratch.zeros((len(rows), *self.values.shape[1:]), np.float16)
+        for place, row in enumerate(rows):
+            values[place] = self.values[row]
+        return Regions(values, {}, tuple(self.digests[row] for row in rows))
 
 
 def compute_regions(

@@ -18,9 +18,12 @@ from visrec_training.interactions import Rows
 from visrec_training.item_texts import load_text_graph
 from visrec_training.queries import NOTHING, Section
 from visrec_training.query_tower import Said
+from visrec_training.scratch import Stored
 from visrec_training.vocabulary import Vocabulary
 
-DEPTH, BATCH = 20, 512
+DEPTH = 20
+BATCH, LOGITS = 512, 1 << 26
+"""Questions at once, and how many logits they may make: fewer where items are very many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ class Read(NamedTuple):
 @torch.inference_mode()
 def rank_catalogue(
     scorer: FusionScorer,
-    aspects: Tensor,
-    maps: Tensor,
+    aspects: Tensor | Stored,
+    maps: Tensor | Stored,
     section: Section,
     modalities: Modalities,
     typed: Typed | None = None,
@@ -117,8 +120,8 @@ def rank_catalogue(
 @torch.inference_mode()
 def read_queries(
     scorer: FusionScorer,
-    aspects: Tensor,
-    maps: Tensor,
+    aspects: Tensor | Stored,
+    maps: Tensor | Stored,
     section: Section,
     modalities: Modalities,
     typed: Typed | None = None,
@@ -128,8 +131,9 @@ def read_queries(
     device = scorer.item_vectors.device
     if typed is None or not modalities.words:
         typed = Typed.nothing(len(queries), scorer.space.width)
-    for start in range(0, len(queries), BATCH):
-        chosen = slice(start, start + BATCH)
+    batch = max(1, min(BATCH, LOGITS // scorer.items))
+    for start in range(0, len(queries), batch):
+        chosen = slice(start, start + batch)
         viewed, histories = queries.viewed[chosen], queries.histories[chosen]
         longest = max(1, *map(len, histories))
         padded = pad_histories(histories, min(longest, scorer.tower.history.recency.shape[1]))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig
@@ -18,6 +17,7 @@ from visrec_training.model import Model
 from visrec_training.prepare import Prepared, reduce_regions
 from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities, Ranking, Typed, rank_catalogue
+from visrec_training.scratch import Stored
 from visrec_training.split import Split
 from visrec_training.vocabulary import Vocabulary
 
@@ -39,8 +39,8 @@ class Served:
     """A checkpoint as it answers: the scorer, and what the attention sees in each item's picture."""
 
     scorer: FusionScorer
-    aspects: Tensor
-    maps: Tensor
+    aspects: Stored
+    maps: Stored
     words: QueryWords
     vocabulary: Vocabulary
     config: ModelConfig

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
+import torch
 
 from visrec_training.balance import FITTED, NEIGHBOURS, REGRESSION, SPECTRAL, choose
 from visrec_training.examples import follows
 from visrec_training.fusion_scorer import FusionScorer
+from visrec_training.interactions import Rows
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.model import Model
 from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities
+from visrec_training.rows import find
 from visrec_training.split import Split
 from visrec_training.validation import BOTH, HISTORY, PICTURE, Rehearsal, Validation
 
 SCORED, ASKED = (1_000, 8_000), (100, 2_000)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
 SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
+RANKED = SCORED_ITEMS // SCORED[0]
+"""Items, the most: where there are more, so many are drawn, always the same, beside those that are named."""
 SHORT = 3  # items of a history that is not long
 NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
@@ -53,9 +59,14 @@ class Tuning:
             if asked and follows(split.without(is_probe).train):
                 self.taken_for_new = is_probe
                 self._with_new = tuple(each.sample(scored) for each in asked)
+        rows = some_items((self._known, *self._with_new), RANKED)
+        self._known, *with_new = (each.among(rows) for each in (self._known, *self._with_new))
+        self._with_new = tuple(with_new)
+        self._rows = torch.from_numpy(rows).to(live.has_id.device)
 
     def before_training(self) -> None:
         """Weigh all that is fitted in closed form; without people to ask, leave it as it is."""
+        self._look()
         if not self._with_new:
             return
         tower = self._model.query_tower
@@ -72,6 +83,7 @@ class Tuning:
 
         Training sees no table, and places that were fitted to the very examples that it learns from.
         """
+        self._look()
         if self._with_new:
             balance, rehearse = self._model.query_tower.balance, self._rehearse()
             balance.weigh((REGRESSION, NEIGHBOURS, SPECTRAL), rehearse)
@@ -85,7 +97,7 @@ class Tuning:
         """Validation's figures; none where there are no questions."""
         if self._validation.lacking:
             return {}
-        figures = {"ndcg@10": self._questions(self._live.items, self._known).ndcg()}
+        figures = {"ndcg@10": self._questions(self._items(), self._known).ndcg()}
         if self._with_new:
             figures["ndcg@10 with new items"] = self._rehearse_new(self._with_new)()
         return figures
@@ -100,7 +112,8 @@ class Tuning:
         """
         known = self._known.first(self._asked_count)
         with_new = [section.first(self._asked_count) for section in self._with_new]
-        of_known = [self._questions(self._live.items, each, sent) for each in (known, self._short(known))]
+        items = self._items()
+        of_known = [self._questions(items, each, sent) for each in (known, self._short(known))]
         of_new = [self._rehearse_new(each, sent) for each in (with_new, list(map(self._short, with_new)))]
         return lambda: sum(each.ndcg() for each in of_known) + sum(each() for each in of_new)
 
@@ -109,7 +122,7 @@ class Tuning:
         known, *with_new = (
             self._looking(section.first(self._asked_count)) for section in (self._known, *self._with_new)
         )
-        of_known = self._questions(self._live.items, known, [sent])
+        of_known = self._questions(self._items(), known, [sent])
         of_new = self._rehearse_new(with_new, [sent])
         return lambda: of_known.ndcg() + of_new()
 
@@ -120,7 +133,7 @@ class Tuning:
 
         Where known and new ones are asked for apart, `joint_quality` of both counts.
         """
-        items = self._live.on_trial()
+        items = self._renumbered(self._live.on_trial(self._rows))
         rehearsals = [self._questions(items, section, sent) for section in sections]
         counts = [len(section.queries) for section in sections]
         return lambda: joint_quality([each.ndcg() for each in rehearsals], counts)
@@ -151,19 +164,41 @@ class Tuning:
 
     def _scale_new_items(self) -> None:
         asked = [section.first(self._asked_count) for section in self._with_new]
-        scale, quality = self._live.scale_new_items, lambda: self._rehearse_new(asked)()
-        best = choose(NEW_SCALES, scale, quality)
+        take, quality = partial(setattr, self._live, "new_scale"), lambda: self._rehearse_new(asked)()
+        best = choose(NEW_SCALES, take, quality)
         if best:
-            choose([best * step for step in FINER], scale, quality)
+            choose([best * step for step in FINER], take, quality)
 
     def _temper(self) -> None:
-        rehearsal = self._questions(self._live.items, self._known.first(self._asked_count))
+        rehearsal = self._questions(self._items(), self._known.first(self._asked_count))
         self._model.query_tower.balance.temper(rehearsal.excess)
 
+    def _look(self) -> None:
+        """Take what is seen in pictures as it is now."""
+        self._aspects, self._maps = self._live.aspects[self._rows], self._live.maps[self._rows]
+
+    def _items(self) -> Items:
+        """Those that are ranked, and those that questions name, as they are now."""
+        return self._renumbered(self._live.items_at(self._rows))
+
+    def _renumbered(self, items: Items) -> Items:
+        """Items whose neighbours count among these alone; of what is said for others, nothing is said."""
+        place, is_there = find(self._rows, items.neighbours.long())
+        return items._replace(neighbours=place.int(), votes=items.votes * is_there)
+
     def _questions(self, items: Items, section: Section, sent: Sequence[Modalities] = ()) -> Rehearsal:
-        model, live = self._model, self._live
+        model = self._model
         scorer = FusionScorer(model.query_tower, model.text_space, items, model.config.top_k).eval()
-        return Rehearsal(scorer, live.aspects, live.maps, section, sent or self._validation.sent)
+        return Rehearsal(scorer, self._aspects, self._maps, section, sent or self._validation.sent)
+
+
+def some_items(sections: Sequence[Section], most: int) -> Rows:
+    """Rows of all items, int64 [k], or of `most` of them, always the same, and all that sections name."""
+    count = len(sections[0].ranked)
+    if count <= most:
+        return np.arange(count)
+    drawn = np.random.default_rng(0).choice(count, most, replace=False)
+    return np.unique(np.concatenate([drawn, *(each.queries.named() for each in sections)]))
 
 
 def joint_quality(reached: Sequence[float], counts: Sequence[int]) -> float:
