@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from visrec_training.centroids import Centroid
 from visrec_training.config import ModelConfig
-from visrec_training.item_texts import read_sentences
+from visrec_training.item_texts import ItemSentences
 from visrec_training.prepare import Prepared
 
 ENCODER = ModelConfig().text_encoder
@@ -13,5 +15,6 @@ ENCODER = ModelConfig().text_encoder
 
 def centroid_of_sentences(prepared: Prepared) -> Centroid:
     """Cosine with the centre of what a person liked, each item's whole text read as one sentence."""
-    sentences = read_sentences(prepared.dataset.catalogue, ENCODER).numpy()
+    catalogue = prepared.dataset.catalogue
+    sentences = ItemSentences(catalogue, ENCODER, torch.device("cpu"))[torch.arange(len(catalogue))].numpy()
     return Centroid((sentences @ sentences.T,), (1.0,))
