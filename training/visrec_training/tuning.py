@@ -24,7 +24,8 @@ from visrec_training.validation import BOTH, HISTORY, PICTURE, Rehearsal, Valida
 
 SCORED, ASKED = (1_000, 8_000), (100, 2_000)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
-SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000  # that they score, between the least and the most
+SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000
+"""Items that they score, by all that is sent, between the least and the most."""
 RANKED = SCORED_ITEMS // SCORED[0]
 """Items, the most: where there are more, so many are drawn, always the same, beside those that are named."""
 SHORT = 3  # items of a history that is not long
@@ -46,7 +47,7 @@ class Tuning:
         """Take what is tuned, and what it is judged by."""
         self._model, self._live, self._validation = model, live, validation
         self._has_order = split.has_order
-        items = len(split.is_cold)
+        items = len(split.is_cold) * len(validation.sent)
         self._asked_count = int(np.clip(ASKED_ITEMS // items, *ASKED))
         scored = int(np.clip(SCORED_ITEMS // items, *SCORED))
         self._known = validation.section.sample(scored)
