@@ -16,7 +16,7 @@ from visrec_bench.errors import BenchError
 from visrec_client.picture import load_picture
 from visrec_training.data import Dataset
 from visrec_training.files import write_text
-from visrec_training.interactions import Rows
+from visrec_training.rows import Rows
 
 MAX_WORDS = 3
 Tensor: TypeAlias = npt.NDArray[Any]

@@ -17,7 +17,8 @@ from visrec_training.baselines import (
     popularity_of,
 )
 from visrec_training.centroids import Centroid
-from visrec_training.queries import Flags, Queries
+from visrec_training.queries import Queries
+from visrec_training.rows import Flags
 from visrec_training.split import Split
 
 WEIGHTS = (0.3, 0.03, 0.1, 1.0, 3.0, 10.0)
@@ -40,7 +41,7 @@ class Blend:
     def fit(cls, split: Split, ridge: float, content: Centroid) -> Blend:
         """Fit EASE, and choose the weights of content where a tenth of the items is taken for new."""
         is_new = _newcomers(split)
-        earlier = dataclasses.replace(split, train=[liked[~is_new[liked]] for liked in split.train])
+        earlier = dataclasses.replace(split, train=split.train.where(~is_new[split.train.values]))
         (mixed,) = split.validation_with_new(is_new)
         section = mixed.first(CHOICE_PEOPLE)
         by_people = _scaled(ItemToItem.ease(liked_together(earlier), ridge).scores(section.queries))

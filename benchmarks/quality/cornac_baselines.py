@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from benchmarks.quality.elsewhere import Library
+from benchmarks.quality.elsewhere import Arrays, Library
 
 from visrec_training.baselines import Matrix
 from visrec_training.centroids import pooled_pictures
@@ -60,9 +60,9 @@ def train(model: str, prepared: Prepared, seed: int, python: Path) -> Factors:
         LibraryMissing: there is none, or training failed; says how to make one.
     """
     train = prepared.split.train
-    given = {
-        "users": np.repeat(np.arange(len(train)), [len(liked) for liked in train]),
-        "items": np.concatenate(train),
+    given: Arrays = {
+        "users": train.owners,
+        "items": train.values,
         "features": pooled_pictures(prepared),
     }
     made = CORNAC.train(model, given, OPTIONS[model] | {"seed": seed}, python)

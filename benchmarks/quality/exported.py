@@ -16,11 +16,11 @@ from visrec_export.release import export_release
 from visrec_serving import Server, ServerConfig
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import REGIONS
-from visrec_training.interactions import Rows
 from visrec_training.metrics import ranking_metrics
 from visrec_training.prepare import Prepared
 from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities, rank_scores
+from visrec_training.rows import Rows
 from visrec_training.served import Served
 
 ASKED_OF_SERVER = 500

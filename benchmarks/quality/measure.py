@@ -20,11 +20,11 @@ from visrec_training.beyond_accuracy import (
     new_among_known,
 )
 from visrec_training.files import write_beside
-from visrec_training.interactions import Rows
 from visrec_training.metrics import Values, query_metrics
 from visrec_training.prepare import Prepared
 from visrec_training.queries import Section
 from visrec_training.retrieval import Ranking
+from visrec_training.rows import Rows
 from visrec_training.served import SHORT_HISTORIES, shortened
 from visrec_training.split import Split
 

@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks.quality.elsewhere import Library
 
 from visrec_training.baselines import CHOICE_PEOPLE, Matrix, best
-from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared
 from visrec_training.queries import Queries, Section
+from visrec_training.rows import Ragged, Rows
 
 RECTOOLS = Library("RecTools", "'rectools[torch]'", "--rectools", "rectools_child.py")
 IALS, SASREC = "iALS", "SASRec"
@@ -80,7 +80,7 @@ def train(model: str, prepared: Prepared, sections: Iterable[Section], seed: int
     place = {key: number for number, key in enumerate(histories)}
     given = {
         **_flat("train", prepared.split.train),
-        **_flat("asked", list(histories.values())),
+        **_flat("asked", Ragged.of(histories.values())),
         "count": np.asarray(len(prepared.split.is_cold)),
     }
     made = RECTOOLS.train(model, given, OPTIONS[model] | {"seed": seed}, python)
@@ -88,7 +88,6 @@ def train(model: str, prepared: Prepared, sections: Iterable[Section], seed: int
     return best(fits, lambda fit: fit.scores(asked[0]), validation)
 
 
-def _flat(name: str, histories: list[Rows]) -> dict[str, Rows]:
+def _flat(name: str, histories: Ragged) -> dict[str, Rows]:
     """Histories one after another, and how long each is."""
-    lengths = np.asarray([len(history) for history in histories], dtype=np.int64)
-    return {name: np.concatenate(histories), f"{name}_lengths": lengths}
+    return {name: histories.values, f"{name}_lengths": histories.sizes}

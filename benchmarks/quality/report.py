@@ -19,8 +19,8 @@ from PIL import Image
 from visrec_client.errors import VisrecError
 from visrec_training.bootstrap import RESAMPLES
 from visrec_training.data import Catalogue
-from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared
+from visrec_training.rows import Rows
 
 COLUMNS = ("ndcg@10", "recall@20")
 TABLES = {

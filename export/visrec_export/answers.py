@@ -14,9 +14,9 @@ from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Dataset
 from visrec_training.errors import DataError
 from visrec_training.fingerprint import differences, without_pictures
-from visrec_training.interactions import Rows
 from visrec_training.metrics import query_metrics
 from visrec_training.prepare import warn
+from visrec_training.rows import Ragged, Rows
 from visrec_training.split import Split, split
 
 BATCH, TOP = 16, 10
@@ -86,9 +86,9 @@ class Questions:
     """int64 [n]: positions among the pictures that were looked at."""
     history: Ids
     """str [n, L]."""
-    seen: list[Rows]
+    seen: Ragged
     """Items, as rows of the checkpoint's catalogue, that are no answer: the history and what they look at."""
-    targets: list[Rows]
+    targets: Ragged
     """The right answers, one or more a question."""
 
     def __len__(self) -> int:
@@ -121,7 +121,8 @@ def read_questions(checkpoint: Checkpoint, dataset: Dataset, rows: Rows) -> Ques
                     history.append(_pad(ids[asked.histories[query]], checkpoint.model_config.history))
                     seen.append(asked.seen[query])
                     targets.append(asked.targets[query])
-    return Questions(np.asarray(pictures, dtype=np.int64), np.asarray(history, dtype=object), seen, targets)
+    told = np.asarray(history, dtype=object)
+    return Questions(np.asarray(pictures, dtype=np.int64), told, Ragged.of(seen), Ragged.of(targets))
 
 
 def _held_out(checkpoint: Checkpoint, dataset: Dataset) -> Split | None:

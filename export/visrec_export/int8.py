@@ -15,8 +15,8 @@ from visrec_export.quantize import quantize_encoder
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ConfigError
 from visrec_training.data import Dataset
-from visrec_training.interactions import Rows
 from visrec_training.regions import load_pictures
+from visrec_training.rows import Rows
 
 CALIBRATION = 128  # pictures that show what values activations take
 MEASURED = 2000  # at most so many others show what INT8 costs

@@ -16,6 +16,7 @@ from visrec_training.baselines import Popularity, best_ease, rank
 from visrec_training.centroids import Centroid
 from visrec_training.metrics import ranking_metrics
 from visrec_training.queries import Queries
+from visrec_training.rows import Ragged
 
 
 def reached(baseline, section):
@@ -94,11 +95,11 @@ def test_the_better_of_what_a_library_trains_answers_for_every_history(prepared,
 
 def test_vectors_show_no_item_that_training_never_met():
     items = np.asarray([[1.0, 0.0], [0.0, 0.0], [-2.0, 1.0]], np.float32)
-    history = np.asarray([0, 2])
+    history = Ragged.of([[0, 2]])
     vectors = rectools_baselines.Vectors(
-        {history.tobytes(): 0}, histories=np.asarray([[1, 1]], np.float32), items=items
+        {history[0].tobytes(): 0}, histories=np.asarray([[1, 1]], np.float32), items=items
     )
-    asked = Queries(np.zeros(1, np.int64), [history], np.full(1, -1), [history[:0]], [history])
+    asked = Queries(np.zeros(1, np.int64), history, np.full(1, -1), Ragged.empty(1), history)
     assert vectors.scores(asked).tolist() == [[1, -np.inf, -1]]
 
 
@@ -108,5 +109,6 @@ def test_factors_score_by_who_asks():
         items=np.asarray([[1.0, 5.0], [2.0, 0.0]], np.float32),
         bias=np.asarray([0.5, 0.0], np.float32),
     )
-    queries = Queries(np.asarray([0, 7]), [], np.full(2, -1), [np.zeros(0, np.int64)] * 2, [])
+    nothing = Ragged.empty(2)
+    queries = Queries(np.asarray([0, 7]), nothing, np.full(2, -1), nothing, nothing)
     assert factors.scores(queries).tolist() == [[1.5, 2.0], [0.5, 0.0]]

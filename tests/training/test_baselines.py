@@ -18,20 +18,20 @@ from visrec_training.baselines import (
 from visrec_training.centroids import Centroid
 from visrec_training.metrics import ranking_metrics
 from visrec_training.queries import Queries, Section
+from visrec_training.rows import Ragged
 from visrec_training.split import Split
 
 
 def split_of(*sequences, items=4):
     """A split of nothing but training sequences."""
-    nobody = Queries(np.zeros(0, np.int64), [], np.zeros(0, np.int64), [], [])
-    train = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
+    train, nobody = Ragged.of(sequences), Queries.none()
     flags = np.zeros(items, dtype=bool)
     return Split(train, *[nobody] * 4, flags, ~flags, has_order=False, is_fixed=True)
 
 
 def asking(*history):
-    rows = np.asarray(history, dtype=np.int64)
-    return Queries(np.zeros(1, np.int64), [rows], np.full(1, -1), [rows[:0]], [rows])
+    told = Ragged.of([history])
+    return Queries(np.zeros(1, np.int64), told, np.full(1, -1), Ragged.empty(1), told)
 
 
 def reached(baseline, section):

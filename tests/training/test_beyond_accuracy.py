@@ -9,6 +9,7 @@ from visrec_training.beyond_accuracy import (
     category_vectors,
     new_among_known,
 )
+from visrec_training.rows import Ragged
 
 EVERYTHING = np.ones(4, dtype=bool)
 ALIKE = category_vectors(("red", "red", "red", "red"))
@@ -61,7 +62,7 @@ def test_scores_that_come_true_are_calibrated():
     stated = rng.uniform(0, 1, 20_000).astype(np.float32)
     ranked, scores = np.full((20_000, 20), -1), np.zeros((20_000, 20), np.float32)
     ranked[:, 0], scores[:, 0] = 1, stated
-    targets = [np.asarray([1 if hit else 2]) for hit in rng.random(20_000) < stated]
+    targets = Ragged.single(np.where(rng.random(20_000) < stated, 1, 2))
     assert calibration(ranked, scores, targets)["expected calibration error"] < 0.02
     boast = calibration(ranked, np.minimum(2 * scores, 1), targets)
     assert boast["expected calibration error"] > 0.15
@@ -71,7 +72,7 @@ def test_scores_that_come_true_are_calibrated():
 def test_several_right_answers_share_one_outcome():
     ranked, scores = padded([0, 1]), np.zeros((1, 20), np.float32)
     scores[0, :2] = 0.25
-    said = calibration(ranked, scores, [np.asarray([0, 1, 2, 3])])
+    said = calibration(ranked, scores, Ragged.of([[0, 1, 2, 3]]))
     assert said["expected calibration error"] == pytest.approx(0)
 
 
@@ -79,7 +80,7 @@ def test_new_items_are_told_from_the_known_ones_beside_them():
     """Items 2 and 3 are new."""
     is_new = np.asarray([False, False, True, True])
     ranked = padded([0, 2, 1], [2, 3, 0])
-    table = new_among_known(ranked, [np.asarray([2, 1]), np.asarray([0])], is_new)
+    table = new_among_known(ranked, Ragged.of([[2, 1], [0]]), is_new)
     assert table["ranks 1-5"] == {
         "share new": pytest.approx(3 / 6),
         "new right": pytest.approx(1 / 3),
@@ -90,7 +91,7 @@ def test_new_items_are_told_from_the_known_ones_beside_them():
 
 def test_new_items_are_judged_by_the_ranks_where_they_stand():
     ranked = np.arange(20)[None]
-    table = new_among_known(ranked, [np.asarray([7, 12])], np.arange(20) >= 10)
+    table = new_among_known(ranked, Ragged.of([[7, 12]]), np.arange(20) >= 10)
     assert [row["share new"] for row in table.values()] == [0, 0, 1]
     assert [row["known right"] for row in table.values()] == [0, 1 / 5, 0]
     assert [row["new right"] for row in table.values()] == [0, 0, 1 / 10]

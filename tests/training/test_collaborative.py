@@ -22,6 +22,7 @@ from visrec_training.item_tower import ItemTower, PictureVector, WordBag
 from visrec_training.item_weights import DenseWeights, ease
 from visrec_training.people import People
 from visrec_training.query_tower import QueryTower
+from visrec_training.rows import Ragged
 
 MODEL = ModelConfig(dim=8, aspect_dim=4, aspects=2, regression_dim=3, spectral_dim=2)
 TRAIN = TrainConfig(new_item_spread=0.0)
@@ -41,12 +42,13 @@ def shop():
 def learn(tower, tokens, met=range(10)):
     rng = np.random.default_rng(0)
     people = [rng.choice(10, size=4, replace=False) for _ in range(40)]
-    people = [np.asarray([item for item in liked if item in met], dtype=np.int64) for liked in people]
+    people = [[item for item in liked if item in met] for liked in people]
     return placed_by(people, tower.words, tokens)
 
 
 def placed_by(sequences, bag, tokens):
     """Places of what some people chose, with item-to-item weights by EASE alone."""
+    sequences = Ragged.of(sequences)
     met = met_items(sequences, len(tokens))
     people = People.of(sequences, met, len(tokens))
     weights = DenseWeights(ease(people.together(), 1.0))

@@ -13,6 +13,7 @@ from visrec_training.item_weights import DenseWeights, SparseWeights, ease
 from visrec_training.local_weights import fit_local_weights
 from visrec_training.neighbours import NEIGHBOURS, strongest_entries
 from visrec_training.people import People
+from visrec_training.rows import Ragged
 
 ITEMS = 12
 CPU = torch.device("cpu")
@@ -21,8 +22,7 @@ SEQUENCES = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=6), min_size=1
 
 
 def people_of(sequences, met=range(ITEMS), items=ITEMS):
-    rows = [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
-    return People.of(rows, torch.tensor(list(met)), items)
+    return People.of(Ragged.of(sequences), torch.tensor(list(met)), items)
 
 
 def crowd(seed=0, people=60):

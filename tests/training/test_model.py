@@ -58,6 +58,21 @@ def test_each_modality_changes_the_answer(scorer, checkpoint):
         assert ask(scorer, config, **sent)[0].tolist() != nothing
 
 
+@pytest.mark.parametrize("history", [(), (3, 5)])
+def test_logits_are_the_weighed_sum_of_their_parts(scorer, checkpoint, history):
+    config = checkpoint.model_config
+    rows = torch.tensor([[*history, *[-1] * (config.history - len(history))]])
+    nothing = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)
+    picture = torch.rand(1, config.aspects, config.aspect_dim), torch.full((1, config.aspects, 49), 1 / 49)
+    with torch.inference_mode():
+        said, _ = scorer.read(*picture, rows, *nothing)
+        whole = scorer.compare(said, rows, *nothing, torch.zeros(1, scorer.space.width))
+        parts = scorer.apart(said, rows)
+        torch.testing.assert_close(
+            parts.weighed(scorer.tower.balance(said.told)), whole, atol=1e-4, rtol=1e-4
+        )
+
+
 def test_what_a_person_did_decides_where_to_look(checkpoint, model):
     """User-conditioned attention: one picture, two histories, two maps."""
     config, tower = checkpoint.model_config, model.query_tower

@@ -16,11 +16,12 @@ from visrec_training.fusion_scorer import add_votes
 from visrec_training.item_tower import Items
 from visrec_training.item_weights import ease
 from visrec_training.neighbours import NEIGHBOURS, entries, table
-from visrec_training.queries import NOTHING, Queries
+from visrec_training.queries import Queries
+from visrec_training.rows import Ragged
 from visrec_training.split import Split
 
 ITEMS, GROUP = 24, 4
-NOBODY = Queries(NOTHING, [], NOTHING, [], [])
+NOBODY = Queries.none()
 MODEL = ModelConfig(regression_dim=3, spectral_dim=2)
 
 
@@ -44,8 +45,8 @@ def shop(new=(), items=ITEMS):
     for _ in range(200):
         group = GROUP * rng.integers(items // GROUP)
         train.append(group + rng.choice(GROUP, 2, replace=False))
-    train = [chosen[~np.isin(chosen, new)] for chosen in train]
-    met = np.bincount(np.concatenate(train), minlength=items) > 0
+    train = Ragged.of(chosen[~np.isin(chosen, new)] for chosen in train)
+    met = np.bincount(train.values, minlength=items) > 0
     return Split(train, NOBODY, NOBODY, NOBODY, NOBODY, ~met, met, has_order=False, is_fixed=True)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.interactions import PARTS, Interactions
-from visrec_training.queries import NOTHING
+from visrec_training.rows import Ragged
 from visrec_training.split import split
 
 ITEMS = 40
@@ -61,7 +61,7 @@ def test_a_short_history_is_learned_from_but_not_measured():
 def test_training_never_sees_what_measures(sequences, cold_share, seed):
     parts = split(dataset(sequences), cold_share=cold_share, seed=seed)
     assert parts.is_cold.sum() == round(cold_share * ITEMS)
-    learned = np.concatenate([*parts.train, np.zeros(0, dtype=np.int64)])
+    learned = parts.train.values
     assert not parts.is_cold[learned].any()
     for queries in (parts.valid, parts.test):
         for user, history, viewed, targets, seen in told(queries):
@@ -85,7 +85,7 @@ def test_without_behaviour_nothing_is_held_out():
     bare = Dataset(dataset([[0]]).catalogue, None)
     parts = split(bare, cold_share=0.1, seed=0)
     assert not parts.is_cold.any()
-    assert parts.train == []
+    assert not len(parts.train)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -219,5 +219,5 @@ def test_who_looks_at_nothing_can_be_shown_what_they_chose():
     assert newest.histories[0].tolist() == list(range(17))
     drawn = asked.looking(np.random.default_rng(1))
     assert {*drawn.histories[0], *drawn.viewed} == set(range(18))
-    nobody = dataclasses.replace(asked, histories=[NOTHING]).looking()
+    nobody = dataclasses.replace(asked, histories=Ragged.empty(1)).looking()
     assert nobody.viewed.tolist() == [-1]

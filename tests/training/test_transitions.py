@@ -11,7 +11,8 @@ from visrec_training.content import Content
 from visrec_training.item_weights import fit_weights
 from visrec_training.local_weights import fit_local_transitions
 from visrec_training.people import People
-from visrec_training.queries import NOTHING, Queries, Section
+from visrec_training.queries import Queries, Section
+from visrec_training.rows import NOTHING, Ragged
 from visrec_training.transitions import CUTS, FADE, WINDOW, Transitions
 
 ITEMS = 10
@@ -19,7 +20,7 @@ SEQUENCES = st.lists(st.lists(st.integers(0, ITEMS - 1), max_size=8), min_size=1
 
 
 def rows(sequences):
-    return [np.asarray(sequence, dtype=np.int64) for sequence in sequences]
+    return Ragged.of(sequences)
 
 
 def transitions_of(sequences, met=range(ITEMS), items=ITEMS):
@@ -117,9 +118,9 @@ def test_order_counts_where_validation_says_so(most_dense):
         return weights.matrix.to_dense()
 
     def asks_for(step):
-        targets = [np.array([(item + step) % ITEMS]) for item in range(ITEMS)]
-        histories = [np.array([item]) for item in range(ITEMS)]
-        queries = Queries(np.arange(ITEMS), histories, np.full(ITEMS, -1), targets, histories)
+        items = np.arange(ITEMS)
+        histories, targets = Ragged.single(items), Ragged.single((items + step) % ITEMS)
+        queries = Queries(items, histories, np.full(ITEMS, -1), targets, histories)
         return Section(queries, np.ones(ITEMS, dtype=bool))
 
     told, untold = votes(asks_for(1), transitions_of(people)), votes(asks_for(1), None)

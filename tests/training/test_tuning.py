@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from visrec_training.balance import Balance
-from visrec_training.queries import Queries, Query, Section
+from visrec_training.balance import Balance, choose
+from visrec_training.queries import Queries, Section
+from visrec_training.rows import Ragged
 from visrec_training.tuning import NEW_SHARE, joint_quality, some_items
 
 
@@ -33,12 +36,26 @@ def test_how_much_content_counts_for_a_history_alone_says_nothing_of_pictures_an
         assert balance(asked).content == before[row]
 
 
-def rows(*items):
-    return np.asarray(items, dtype=np.int64)
+@given(st.integers(0, 9), st.integers(0, 9))
+def test_the_best_of_options_that_rise_and_fall_is_found(start, peak):
+    taken = []
+    best = choose(range(10), start, taken.append, lambda: -abs(taken[-1] - peak))
+    assert best == taken[-1] == peak
+
+
+def test_the_first_option_is_tried_even_behind_worse_ones():
+    taken, worth = [], [3, 0, 1, 2, 1, 9]
+    assert choose(range(6), 3, taken.append, lambda: worth[taken[-1]]) == 0
+    assert 5 not in taken, "further away than what scored worse"
+
+
+def test_of_equal_options_what_there_was_is_left():
+    assert choose(range(5), 2, lambda _: None, lambda: 1.0) == 2
 
 
 def test_among_very_many_items_some_are_ranked_beside_all_that_questions_name():
-    asked = Queries.of([Query(0, rows(7), 50, rows(999), rows(7, 50)), Query(3, rows(), -1, rows(7), rows())])
+    histories, targets, seen = (Ragged.of(each) for each in ([[7], []], [[999], [7]], [[7, 50], []]))
+    asked = Queries(np.asarray([0, 3]), histories, np.asarray([50, -1]), targets, seen)
     section = Section(asked, np.arange(1_000) > 40)
     assert some_items([section], 1_000).tolist() == list(range(1_000))
     chosen = some_items([section], 100)

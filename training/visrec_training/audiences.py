@@ -21,8 +21,9 @@ from torch import Tensor
 from visrec_training.content import RECIPES, Content, Recipe
 from visrec_training.metrics import ranking_metrics
 from visrec_training.people import People
-from visrec_training.queries import NOTHING, Queries, Section
+from visrec_training.queries import Queries, Section
 from visrec_training.retrieval import rank_scores
+from visrec_training.rows import Ragged
 
 CHOICE_ITEMS, CHOICE_PEOPLE = 4_000, 2_000  # the most met and the first, that strengths are chosen on
 FOLDS = 10  # parts of the items; each person is asked about those of one
@@ -148,27 +149,26 @@ class _Trial:
         chosen, asked = people.chose[kept].toarray() > 0, (kept % FOLDS)[:, None] == fold
         self._told = torch.from_numpy(chosen & ~asked).float().to(people.device)
         self._asked = torch.from_numpy(asked).to(people.device)
-        self._targets = [np.flatnonzero(row) for row in chosen & asked]
+        self._targets = Ragged.of(np.flatnonzero(row) for row in chosen & asked)
 
     def choices(self, options: Sequence[Option]) -> Sequence[Option]:
         """What can be chosen from: without anybody to ask, the first alone."""
-        return options if self._targets else options[:1]
+        return options if len(self._targets) else options[:1]
 
     def score(self, votes: Tensor) -> float:
         """Mean NDCG@10 of what items say, [n, n]."""
-        if not self._targets:
+        if not len(self._targets):
             return 0.0
         scores = (self._told @ votes).masked_fill(~self._asked, -torch.inf).cpu().numpy()
         count = len(scores)
-        queries = Queries(
-            np.arange(count), [NOTHING] * count, np.full(count, -1), self._targets, [NOTHING] * count
-        )
+        nothing = Ragged.empty(count)
+        queries = Queries(np.arange(count), nothing, np.full(count, -1), self._targets, nothing)
         ranked = rank_scores(scores, Section(queries, np.ones(scores.shape[1], dtype=bool)))
         return ranking_metrics(ranked, self._targets)["ndcg@10"]
 
     def spread(self, votes: Tensor) -> float:
         """How far histories move items apart by what items say, [n, n]."""
-        return float((self._told @ votes).std()) if self._targets else 0.0
+        return float((self._told @ votes).std()) if len(self._targets) else 0.0
 
 
 def _forms(people: People, weights: Tensor) -> tuple[Tensor, ...]:

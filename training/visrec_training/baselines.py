@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from visrec_training.content import products
-from visrec_training.interactions import Rows
 from visrec_training.item_weights import ease
 from visrec_training.metrics import ranking_metrics
-from visrec_training.queries import NOTHING, Queries, Section
+from visrec_training.queries import Queries, Section
 from visrec_training.retrieval import rank_scores
+from visrec_training.rows import NOTHING, Rows
 from visrec_training.split import Split
 
 NEIGHBOURS = (50, 20, 100, 200)
@@ -105,7 +105,7 @@ class ItemToItem:
 
 def popularity_of(split: Split) -> Rows:
     """How many people liked each item in training, int64 [N]."""
-    return np.bincount(np.concatenate([*split.train, NOTHING]), minlength=len(split.is_cold))
+    return np.bincount(split.train.values, minlength=len(split.is_cold))
 
 
 def liked_together(split: Split) -> Matrix:
@@ -163,7 +163,7 @@ def best(options: Sequence[Option], scores: Callable[[Option], Matrix], section:
     return max(options, key=reached)
 
 
-def _sparse(sequences: list[Rows], items: int) -> Tensor:
+def _sparse(sequences: Sequence[Rows], items: int) -> Tensor:
     """1 where a sequence holds an item, however often: sparse float32 [n, items]."""
     once = [np.unique(sequence) for sequence in sequences]
     rows = np.repeat(np.arange(len(once)), [len(sequence) for sequence in once])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from visrec_training.interactions import Rows
 from visrec_training.metrics import hits
-from visrec_training.queries import Flags
+from visrec_training.rows import Flags, Ragged, Rows
 
 TOP = 10
 BINS = 10
@@ -46,7 +45,7 @@ def beyond_accuracy(
     }
 
 
-def calibration(ranked: Rows, scores: npt.NDArray[np.float32], targets: list[Rows]) -> dict[str, float]:
+def calibration(ranked: Rows, scores: npt.NDArray[np.float32], targets: Ragged) -> dict[str, float]:
     """Whether SCORE tells how likely an item is the one that is turned to.
 
     An item's outcome is 1 / (number of right answers) where it is one, else 0: the chance that a right answer
@@ -62,8 +61,7 @@ def calibration(ranked: Rows, scores: npt.NDArray[np.float32], targets: list[Row
         `expected calibration error`: mean |outcome - score| of the bins; and `mean score`, `mean outcome`.
     """
     top = ranked[:, :TOP]
-    counts = np.asarray([len(each) for each in targets])
-    outcomes = (hits(top, targets) / counts[:, None])[top >= 0]
+    outcomes = (hits(top, targets) / targets.sizes[:, None])[top >= 0]
     stated = scores[:, :TOP][top >= 0].astype(np.float64)
     order = np.argsort(stated, kind="stable")
     bins = [chosen for chosen in np.array_split(order, BINS) if len(chosen)]
@@ -75,7 +73,7 @@ def calibration(ranked: Rows, scores: npt.NDArray[np.float32], targets: list[Row
     }
 
 
-def new_among_known(ranked: Rows, targets: list[Rows], is_new: Flags) -> dict[str, dict[str, float]]:
+def new_among_known(ranked: Rows, targets: Ragged, is_new: Flags) -> dict[str, dict[str, float]]:
     """Whether new items are placed as well as the known ones that they are ranked among.
 
     Where new and known items of the same ranks are right equally often, new ones stand where they should; if

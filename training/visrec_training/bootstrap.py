@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from visrec_training.interactions import Rows
 from visrec_training.metrics import Values
+from visrec_training.rows import Rows
 
 RESAMPLES = 1000
 """Enough for the ends of an interval."""

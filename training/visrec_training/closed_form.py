@@ -18,9 +18,9 @@ from visrec_training.collaborative import Learned, learn_places, met_items
 from visrec_training.config import ModelConfig
 from visrec_training.content import Content
 from visrec_training.item_weights import ItemWeights, fit_weights
+from visrec_training.lookup import find
 from visrec_training.neighbours import Entries, Neighbours, entries, strongest, table
 from visrec_training.people import People
-from visrec_training.rows import find
 from visrec_training.split import Split
 from visrec_training.transitions import Transitions
 

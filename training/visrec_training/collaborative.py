@@ -9,7 +9,6 @@ from content to both places the items that nobody met.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,10 +20,10 @@ from torch import Tensor
 from visrec_training.attention import ROUNDING
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.content import products
-from visrec_training.interactions import Rows
 from visrec_training.item_tower import ItemTower, WordBag
 from visrec_training.item_weights import DenseWeights, ItemWeights
 from visrec_training.people import People
+from visrec_training.rows import Ragged
 
 OVERSAMPLING, ITERATIONS = 32, 6  # of the randomised SVD
 Svd: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -51,9 +50,9 @@ class Learned:
     """By how much the weights are larger than the products of sources and targets; 0 where those are 0."""
 
 
-def met_items(sequences: Sequence[Rows], count: int) -> Tensor:
+def met_items(sequences: Ragged, count: int) -> Tensor:
     """Rows of the items that people met, int64 [n]."""
-    return torch.from_numpy(np.flatnonzero(np.bincount(np.concatenate(sequences), minlength=count)))
+    return torch.from_numpy(np.flatnonzero(np.bincount(sequences.values, minlength=count)))
 
 
 def learn_places(

@@ -16,9 +16,9 @@ import numpy as np
 
 from visrec_training.bootstrap import FEWEST_PEOPLE, interval, p_value, resampled_means
 from visrec_training.errors import EvaluationError
-from visrec_training.interactions import Rows
 from visrec_training.metrics import Values
 from visrec_training.query_results import METRICS
+from visrec_training.rows import Rows
 
 RESAMPLES = 10_000
 """More than an interval takes: a p that several pairs are corrected for has to be told from 0."""

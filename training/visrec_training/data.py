@@ -22,8 +22,9 @@ from visrec_training.account import LossLimits, Tally, offenders
 from visrec_training.columns import ids, texts
 from visrec_training.errors import DataError
 from visrec_training.free_text import joined, read_free_text
-from visrec_training.interactions import Interactions, Rows, read_interactions
+from visrec_training.interactions import Interactions, read_interactions
 from visrec_training.picture_folder import describe_skipped, find_pictures
+from visrec_training.rows import Rows
 from visrec_training.table_files import find_tables, is_table, table_files
 from visrec_training.tables import MALFORMED, Table, column_names, normal_name, read_table
 

@@ -18,17 +18,17 @@ from visrec_training.bootstrap import FEWEST_PEOPLE, interval, resampled_means
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.data import Catalogue
 from visrec_training.grounds import attention_on_object
-from visrec_training.interactions import Rows
 from visrec_training.intervals import HISTORY, how_sure
 from visrec_training.metrics import Table, Values, means, query_metrics, random_metrics
 from visrec_training.model import Model
 from visrec_training.picture_worth import PICTURES, RANDOM_BACKBONE, Seen, picture_worth, sentences
 from visrec_training.prepare import Prepared
-from visrec_training.queries import NOTHING, Queries, Section
+from visrec_training.queries import Queries, Section
 from visrec_training.query_results import SectionResults
 from visrec_training.references import CLOSED_FORM, MOST_ITEMS, POPULARITY, RANDOM, references
 from visrec_training.regions import load_pictures
 from visrec_training.retrieval import Modalities, Typed
+from visrec_training.rows import Ragged, Rows
 from visrec_training.served import SHORT_HISTORIES, Served, ask, shortened
 from visrec_training.split import Split
 from visrec_training.validation import nothing_held_out
@@ -209,7 +209,7 @@ def _no_cold(split: Split) -> str:
     return "nobody liked two items that were learned from, and then one that was held out"
 
 
-def _each_query(ranked: dict[str, Rows], targets: list[Rows]) -> dict[str, dict[str, Values]]:
+def _each_query(ranked: dict[str, Rows], targets: Ragged) -> dict[str, dict[str, Values]]:
     return {row: query_metrics(rows, targets) for row, rows in ranked.items()}
 
 
@@ -220,9 +220,8 @@ def _beyond_accuracy(ranked: dict[str, Rows], split: Split, section: Section, ca
 
 def _chance(section: Section) -> dict[str, Values]:
     queries = section.queries
-    barred = np.asarray([section.ranked[seen].sum() for seen in queries.seen], dtype=np.int64)
-    counts = np.asarray([len(targets) for targets in queries.targets], dtype=np.int64)
-    return random_metrics(int(section.ranked.sum()) - barred, counts)
+    barred = queries.seen.where(section.ranked[queries.seen.values]).sizes
+    return random_metrics(int(section.ranked.sum()) - barred, queries.targets.sizes)
 
 
 def _category_share(served: Served, categories: tuple[str, ...]) -> dict[str, float | list[float]]:
@@ -236,11 +235,9 @@ def _category_share(served: Served, categories: tuple[str, ...]) -> dict[str, fl
     asked = np.flatnonzero((sizes[labels] > 1) & (np.asarray(categories) != ""))
     if not len(asked):
         return {}
-    itself = list(asked[:, None])
-    section = Section(
-        Queries(np.arange(len(asked)), [NOTHING] * len(asked), asked, itself, itself),
-        np.ones(len(labels), dtype=bool),
-    )
+    nothing, itself = Ragged.empty(len(asked)), Ragged.single(asked)
+    queries = Queries(np.arange(len(asked)), nothing, asked, itself, itself)
+    section = Section(queries, np.ones(len(labels), dtype=bool))
     ranked = served.rank(section, Modalities(picture=True)).rows[:, :10]
     answered = ranked >= 0
     same = (labels[ranked] == labels[asked, None])[answered].astype(np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,8 @@ from torch import Tensor
 
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.data import Catalogue
-from visrec_training.interactions import Rows
 from visrec_training.item_texts import word_tokens
-from visrec_training.queries import NOTHING
+from visrec_training.rows import Ragged, Rows
 from visrec_training.split import Split
 from visrec_training.vocabulary import Vocabulary
 
@@ -45,14 +44,14 @@ class Batch:
         )
 
 
-def history_length(sequences: list[Rows]) -> int:
+def history_length(sequences: Ragged) -> int:
     """The shortest of `HISTORY_LENGTHS` that reads nearly all sequences of training whole, or the longest."""
-    lengths = [len(sequence) for sequence in sequences if len(sequence)]
-    needed = np.quantile(lengths, READ_WHOLE) if lengths else 0
+    lengths = sequences.sizes[sequences.sizes > 0]
+    needed = np.quantile(lengths, READ_WHOLE) if len(lengths) else 0
     return next((length for length in HISTORY_LENGTHS if length >= needed), HISTORY_LENGTHS[-1])
 
 
-def pad_histories(histories: list[Rows], length: int) -> Rows:
+def pad_histories(histories: Sequence[Rows], length: int) -> Rows:
     """The last `length` items of each history, oldest first, then -1: int64 [n, length]."""
     padded = np.full((len(histories), length), -1, dtype=np.int64)
     for row, history in enumerate(histories):
@@ -126,7 +125,7 @@ class Examples(ABC):
 class NextItem(Examples):
     """An example for each interaction but a person's first: what came before it asks for it."""
 
-    def __init__(self, sequences: list[Rows], query_words: QueryWords, history: int) -> None:
+    def __init__(self, sequences: Ragged, query_words: QueryWords, history: int) -> None:
         """Lay the sequences out flat.
 
         Args:
@@ -135,14 +134,10 @@ class NextItem(Examples):
             query_words: makes up searches.
             history: L.
         """
-        sequences = [sequence for sequence in sequences if len(sequence) >= 2]
-        self._flat = np.concatenate(sequences)
-        lengths = np.asarray([len(sequence) for sequence in sequences], dtype=np.int64)
-        starts = np.cumsum(lengths) - lengths
-        self._starts = np.repeat(starts, lengths - 1)
-        self._positions = np.concatenate(
-            [np.arange(s + 1, s + n) for s, n in zip(starts, lengths, strict=True)]
-        )
+        told = sequences.part(np.flatnonzero(sequences.sizes >= 2))
+        self._flat = told.values
+        self._starts = told.starts.repeat(told.sizes - 1)
+        self._positions = np.delete(np.arange(len(told.values)), told.starts)
         self._query_words, self._history = query_words, history
 
     def __len__(self) -> int:
@@ -180,9 +175,9 @@ class AnyItem(Examples):
     Filtering, WWW 2018).
     """
 
-    def __init__(self, sequences: list[Rows], query_words: QueryWords, history: int) -> None:
+    def __init__(self, sequences: Ragged, query_words: QueryWords, history: int) -> None:
         """Arguments as for `NextItem`."""
-        self._sequences = [sequence for sequence in sequences if len(sequence) >= 2]
+        self._sequences = sequences.part(np.flatnonzero(sequences.sizes >= 2))
         self._query_words, self._history = query_words, history
 
     def __len__(self) -> int:
@@ -220,9 +215,9 @@ class AnyItem(Examples):
         )
 
 
-def follows(sequences: list[Rows]) -> bool:
+def follows(sequences: Ragged) -> bool:
     """Whether anybody chose one item after another, which behaviour is learned from."""
-    return any(len(sequence) >= 2 for sequence in sequences)
+    return bool((sequences.sizes >= 2).any())
 
 
 def make_examples(
@@ -245,13 +240,16 @@ def make_examples(
         wanted = by_order if config.predict == "auto" else config.predict
         kind = NextItem if wanted == "next" else AnyItem
         return kind(split.train, query_words, history)
-    choices = [np.asarray([-1, item], dtype=np.int64) for item in np.concatenate([NOTHING, *split.train])]
-    return NextItem(
-        [*content_pairs(catalogue, split.warm_items, config.seed), *choices], query_words, history
+    pairs = np.concatenate(
+        [
+            content_pairs(catalogue, split.warm_items, config.seed),
+            np.stack([np.full_like(split.train.values, -1), split.train.values], axis=1),
+        ]
     )
+    return NextItem(Ragged.by_size(pairs.flatten(), np.full(len(pairs), 2)), query_words, history)
 
 
-def content_pairs(catalogue: Catalogue, rows: Rows, seed: int, each: int = 8) -> list[Rows]:
+def content_pairs(catalogue: Catalogue, rows: Rows, seed: int, each: int = 8) -> Rows:
     """Stand-ins for behaviour where there is none: items of one category follow each other.
 
     Each item is once in each of `each` pairs; where it has no category, or is alone in it, it follows itself,
@@ -262,14 +260,16 @@ def content_pairs(catalogue: Catalogue, rows: Rows, seed: int, each: int = 8) ->
         rows: int64 [n], which of them take part.
         seed: decides who follows whom.
         each: pairs that start with an item.
+
+    Returns:
+        int64 [each · n, 2].
     """
     rng = np.random.default_rng(seed)
     groups: dict[str, list[int]] = {}
     for row in rows.tolist():
         groups.setdefault(catalogue.categories[row] or f"\0{row}", []).append(row)
-    pairs: list[Rows] = []
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
     for group in groups.values():
         for row in group:
-            others = rng.choice(group, size=each)
-            pairs.extend(np.asarray([row, other], dtype=np.int64) for other in others)
-    return pairs
+            pairs.append(np.stack([np.full(each, row), rng.choice(group, size=each)], axis=1))
+    return np.concatenate(pairs)

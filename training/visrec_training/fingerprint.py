@@ -16,6 +16,7 @@ import numpy.typing as npt
 from visrec_training.data import Catalogue, Dataset
 from visrec_training.queries import Queries, Section
 from visrec_training.regions import Regions
+from visrec_training.rows import Ragged
 from visrec_training.split import Split
 
 Fingerprint: TypeAlias = Mapping[str, str]
@@ -42,7 +43,7 @@ def differences(then: Fingerprint, now: Fingerprint) -> str:
 def of_section(section: Section) -> str:
     """Name exactly what a section asks of whom, and what it ranks for them."""
     queries = section.queries
-    return _arrays([section.ranked, *_of_queries(queries), _lengths(queries.seen), *queries.seen])
+    return _arrays([section.ranked, *_of_queries(queries), *_of_lists(queries.seen)])
 
 
 def _of_items(catalogue: Catalogue) -> Fingerprint:
@@ -60,18 +61,16 @@ def _of_behaviour(dataset: Dataset, split: Split) -> Fingerprint:
     asked = [_of_queries(each) for each in (split.valid, split.test, split.cold)]
     return {
         "interactions": _arrays(() if done is None else (done.users, done.items, done.liked)),
-        "split": _arrays(
-            [split.is_cold, _lengths(split.train), *split.train, *(a for q in asked for a in q)]
-        ),
+        "split": _arrays([split.is_cold, *_of_lists(split.train), *(a for q in asked for a in q)]),
     }
 
 
 def _of_queries(queries: Queries) -> list[Array]:
-    return [queries.users, queries.viewed, _lengths(queries.targets), *queries.targets]
+    return [queries.users, queries.viewed, *_of_lists(queries.targets)]
 
 
-def _lengths(arrays: list[npt.NDArray[np.int64]]) -> Array:
-    return np.asarray([len(array) for array in arrays], dtype=np.int64)
+def _of_lists(lists: Ragged) -> tuple[Array, Array]:
+    return lists.sizes, lists.values
 
 
 def _texts(texts: Iterable[str]) -> str:

@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from visrec_training.balance import Weights
 from visrec_training.item_tower import Items
 from visrec_training.query_tower import History, QueryTower, Said
 from visrec_training.text_space import TextSpace
+
+
+class Parts(NamedTuple):
+    """What logits [B, N] are the weighed sum of; texts come on top."""
+
+    content: Tensor
+    """float [B, N]."""
+    regression: Tensor
+    """float [B, N]."""
+    spectral: Tensor
+    """float [B, N]."""
+    popularity: Tensor
+    """float [1, N]."""
+    neighbours: Tensor
+    """float [B, N]."""
+
+    def weighed(self, weights: Weights) -> Tensor:
+        """Logits [B, N]."""
+        logits = self.content * weights.content
+        for part, weight in zip(self[1:], weights[1:], strict=True):
+            logits.addcmul_(part, weight)
+        return logits
 
 
 class FusionScorer(nn.Module):
@@ -71,6 +95,20 @@ class FusionScorer(nn.Module):
         query, counted = self.tower.weigh(said)
         logits = add_votes(query @ self.item_vectors.T, self.neighbours, self.votes, history, counted)
         return add_matches(logits, self._match, sentence, hashes, tokens)
+
+    def apart(self, said: Said, history: Tensor) -> Parts:
+        """What `compare` adds up where nobody typed anything, before it is weighed."""
+        config = self.tower.config
+        widths = [config.dim, config.regression_dim, config.spectral_dim, 1]
+        content, regression, spectral, popularity = self.item_vectors.T.split(widths)
+        nothing = content.new_zeros(len(history), self.items)
+        return Parts(
+            said.content @ content,
+            said.regression @ regression,
+            said.spectral @ spectral,
+            popularity,
+            add_votes(nothing, self.neighbours, self.votes, history, said.counted),
+        )
 
     def _match(self, *text: Tensor) -> Tensor:
         return self.space(*text) @ self.item_texts.T

@@ -12,10 +12,8 @@ import pyarrow as pa
 from visrec_training.account import Tally, offenders
 from visrec_training.columns import Ids, flags, ids, is_missing, key, texts, times
 from visrec_training.errors import DataError
+from visrec_training.rows import Flags, Ragged, Rows
 from visrec_training.tables import MALFORMED, Table
-
-Rows = npt.NDArray[np.int64]
-"""Positions in a catalogue, or of users; they mean nothing outside a run."""
 
 PARTS = ("train", "valid", "test", "cold")
 """What a column `split` may hold; an interaction's part is a position here."""
@@ -30,7 +28,7 @@ class Interactions:
     """int64 [n]: 0 … number of users - 1."""
     items: Rows
     """int64 [n]: rows of the catalogue."""
-    liked: npt.NDArray[np.bool_]
+    liked: Flags
     """bool [n]: whether they liked it; what they didn't is neither learned from nor a right answer."""
     parts: npt.NDArray[np.int8] | None = None
     """int8 [n]: positions in `PARTS`; None where the data leaves the split to visrec."""
@@ -45,24 +43,24 @@ class Interactions:
         """How many users did something."""
         return len(np.unique(self.users))
 
-    def keep(self, chosen: npt.NDArray[np.bool_], items: Rows) -> Interactions:
+    def keep(self, chosen: Flags, items: Rows) -> Interactions:
         """The chosen interactions, bool [n], of a catalogue where item i has moved to row `items[i]`."""
         parts = None if self.parts is None else self.parts[chosen]
         return Interactions(
             self.users[chosen], items[self.items[chosen]], self.liked[chosen], parts, self.has_order
         )
 
-    def by_user(self, chosen: npt.NDArray[np.bool_]) -> list[Rows]:
+    def by_user(self, chosen: Flags) -> Ragged:
         """The items of the chosen interactions, bool [n], a user each; empty where a user has none.
 
         An item that a user comes back to counts once, at its first time: what was seen is not recommended.
         """
         if not len(self):
-            return []
+            return Ragged.empty(0)
         users, items = self.users[chosen], self.items[chosen]
-        starts = np.searchsorted(users, np.arange(1, self.users[-1] + 1))
-        whole = np.split(items, starts)
-        return [each[np.sort(np.unique(each, return_index=True)[1])] for each in whole]
+        first = np.zeros(len(users), dtype=bool)
+        first[np.unique(users * (self.items.max() + 1) + items, return_index=True)[1]] = True
+        return Ragged.by_size(items[first], np.bincount(users[first], minlength=self.users[-1] + 1))
 
 
 def read_interactions(table: Table, catalogue_ids: Sequence[str]) -> tuple[Interactions, Tally]:
@@ -129,9 +127,7 @@ class _Account:
         if table.malformed:
             self._dropped[MALFORMED] = table.malformed
 
-    def drop(
-        self, rows: npt.NDArray[np.bool_], reason: str, shown: pa.ChunkedArray | Sequence[str] | None = None
-    ) -> None:
+    def drop(self, rows: Flags, reason: str, shown: pa.ChunkedArray | Sequence[str] | None = None) -> None:
         """Leave rows out, bool [n]; an example of what `shown` has there is named with the reason."""
         lost = self.kept & rows
         if not lost.any():

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from visrec_training.data import Catalogue
-from visrec_training.interactions import Rows
+from visrec_training.rows import Rows
 from visrec_training.text.encoders import text_encoder
 from visrec_training.text.graph import TextGraph, text_graph
 from visrec_training.text_space import TextSpace

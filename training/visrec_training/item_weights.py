@@ -20,13 +20,13 @@ from torch import Tensor
 
 from visrec_training.audiences import CHOICE_ITEMS, CHOICE_PEOPLE, ridge_inverse
 from visrec_training.content import Content
-from visrec_training.interactions import Rows
 from visrec_training.local_weights import fit_local_transitions, fit_local_weights
 from visrec_training.metrics import ranking_metrics
 from visrec_training.neighbours import Entries, entries, strongest_entries
 from visrec_training.people import People
 from visrec_training.queries import Queries, Section
 from visrec_training.retrieval import rank_scores
+from visrec_training.rows import Ragged
 from visrec_training.transitions import Transitions
 
 BLOCK = 1 << 14  # items that speak at a time
@@ -227,26 +227,19 @@ def _among(section: Section, rows: Tensor) -> Section:
     place = np.full(len(section.ranked), -1)
     place[chosen] = np.arange(len(chosen))
 
-    def placed(items: Rows) -> Rows:
-        found: Rows = place[items]
-        return found[found >= 0]
+    def placed(lists: Ragged) -> Ragged:
+        found = lists.replaced(place[lists.values])
+        return found.where(found.values >= 0)
 
     asked = section.queries.with_viewed()
-    targets = [placed(each) for each in asked.targets]
-    kept = [row for row, each in enumerate(targets) if len(each)]
-    queries = Queries(
-        users=asked.users[kept],
-        histories=[placed(asked.histories[row]) for row in kept],
-        viewed=np.full(len(kept), -1),
-        targets=[targets[row] for row in kept],
-        seen=[placed(asked.seen[row]) for row in kept],
-    )
-    return Section(queries, section.ranked[chosen])
+    histories, targets, seen = map(placed, (asked.histories, asked.targets, asked.seen))
+    queries = Queries(asked.users, histories, np.full(len(asked), -1), targets, seen)
+    return Section(queries.part(np.flatnonzero(targets.sizes)), section.ranked[chosen])
 
 
 def _histories(queries: Queries, rows: Tensor) -> Tensor:
     """Who asks with which of the items at `rows`: float32 [queries, rows]."""
     asked = torch.zeros(len(queries), len(rows))
-    for row, history in enumerate(queries.histories):
-        asked[row, torch.from_numpy(history)] = 1
+    told = queries.histories
+    asked[torch.from_numpy(told.owners), torch.from_numpy(told.values)] = 1
     return asked.to(rows.device)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from visrec_training.prepare import Prepared
-from visrec_training.queries import NOTHING
+from visrec_training.rows import Ragged
 
 SHUFFLED_PICTURES, NO_PICTURES = "shuffled pictures", "no pictures"
 
@@ -37,7 +37,7 @@ def _no_words(prepared: Prepared) -> Prepared:
 def _no_behaviour(prepared: Prepared) -> Prepared:
     """Nobody did anything that could be learned from."""
     split = prepared.split
-    unknown = dataclasses.replace(split, train=[NOTHING] * len(split.train))
+    unknown = dataclasses.replace(split, train=Ragged.empty(len(split.train)))
     return dataclasses.replace(prepared, split=unknown)
 
 

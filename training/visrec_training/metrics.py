@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from visrec_training.interactions import Rows
+from visrec_training.rows import Ragged, Rows
 
 CUTOFFS = (10, 20)
 Values = npt.NDArray[np.float64]
@@ -13,21 +13,20 @@ Table = dict[str, dict[str, float]]
 """Row → metric → value."""
 
 
-def hits(ranked: Rows, targets: list[Rows]) -> npt.NDArray[np.bool_]:
+def hits(ranked: Rows, targets: Ragged) -> npt.NDArray[np.bool_]:
     """Which answers are right: bool [n, k].
 
     Args:
         ranked: int64 [n, k], item rows, best first; -1 where there are fewer answers.
         targets: the right answers of each query.
     """
-    right = np.concatenate(targets)
+    right = targets.values
     apart = max(ranked.max(), right.max()) + 1  # keeps the items of one query from those of another
-    asked = np.repeat(np.arange(len(targets)), [len(each) for each in targets])
     answered = ranked + apart * np.arange(len(targets))[:, None]
-    return np.isin(answered, right + apart * asked) & (ranked >= 0)
+    return np.isin(answered, right + apart * targets.owners) & (ranked >= 0)
 
 
-def query_metrics(ranked: Rows, targets: list[Rows]) -> dict[str, Values]:
+def query_metrics(ranked: Rows, targets: Ragged) -> dict[str, Values]:
     """Recall, NDCG and MRR of each query, at 10 and 20.
 
     Recall@k is the share of the right answers that stand in the first k. NDCG@k discounts a right answer at
@@ -44,18 +43,17 @@ def query_metrics(ranked: Rows, targets: list[Rows]) -> dict[str, Values]:
     if not len(targets):
         return {f"{name}@{cutoff}": np.zeros(0) for cutoff in CUTOFFS for name in ("recall", "ndcg", "mrr")}
     right = hits(ranked[:, : max(CUTOFFS)], targets)
-    counts = np.asarray([len(each) for each in targets])
     metrics = {}
     for cutoff in CUTOFFS:
         within = right[:, :cutoff]
         ranks = 1 + np.arange(within.shape[1])
-        metrics[f"recall@{cutoff}"] = within.sum(axis=1) / counts
-        metrics[f"ndcg@{cutoff}"] = (within / np.log2(1 + ranks)).sum(axis=1) / _ideal(counts, cutoff)
+        metrics[f"recall@{cutoff}"] = within.sum(axis=1) / targets.sizes
+        metrics[f"ndcg@{cutoff}"] = (within / np.log2(1 + ranks)).sum(axis=1) / _ideal(targets.sizes, cutoff)
         metrics[f"mrr@{cutoff}"] = (within / ranks).max(axis=1, initial=0)
     return metrics
 
 
-def ranking_metrics(ranked: Rows, targets: list[Rows]) -> dict[str, float]:
+def ranking_metrics(ranked: Rows, targets: Ragged) -> dict[str, float]:
     """`query_metrics`, averaged over queries; all 0 where there are none."""
     return means(query_metrics(ranked, targets))
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from visrec_training.config import TrainConfig
 from visrec_training.examples import Batch
 from visrec_training.live_items import LiveItems
+from visrec_training.lookup import find
 from visrec_training.model import Model
 from visrec_training.query_tower import History
-from visrec_training.rows import find
 
 DRAWN = 2_048  # items drawn for a step
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,8 +11,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from visrec_training.interactions import Rows
 from visrec_training.query_tower import EVIDENCE
+from visrec_training.rows import Ragged, Rows
 
 TOLD, TOLD_NUMBERS = 2_000, 40_000_000  # people who tell how far histories move items apart, and their limit
 
@@ -28,7 +27,7 @@ class People:
     """Where the dense answers go."""
 
     @classmethod
-    def of(cls, sequences: Sequence[Rows], met: Tensor, items: int) -> Self:
+    def of(cls, sequences: Ragged, met: Tensor, items: int) -> Self:
         """Take what people chose of some items.
 
         Args:
@@ -90,10 +89,9 @@ class People:
         return self.counts.argsort(descending=True, stable=True)[:most].sort().values
 
 
-def choices(sequences: Sequence[Rows], met: Tensor, items: int) -> tuple[Rows, Rows]:
+def choices(sequences: Ragged, met: Tensor, items: int) -> tuple[Rows, Rows]:
     """Who chose which of n items, one sequence after the other: int64 [choices] each. As for `People.of`."""
     place = np.full(items, -1)
     place[met.cpu().numpy()] = np.arange(len(met))
-    lengths = [len(sequence) for sequence in sequences]
-    who, what = np.repeat(np.arange(len(lengths)), lengths), place[np.concatenate(sequences)]
+    who, what = sequences.owners, place[sequences.values]
     return who[what >= 0], what[what >= 0]

@@ -93,7 +93,7 @@ def summarize(prepared: Prepared, notes: Iterable[str] = ()) -> Summary:
         interactions=dataset.interaction_rows,
         users=0 if done is None else done.user_count,
         items_with_interactions=0 if done is None else len(np.unique(done.items)),
-        trained_users=sum(len(sequence) > 1 for sequence in parts.train),
+        trained_users=int((parts.train.sizes > 1).sum()),
         evaluated_users=len(np.unique(asked)),
         notes=tuple(notes),
     )

@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from visrec_training.interactions import Rows
-
-Flags = npt.NDArray[np.bool_]
-NOTHING: Rows = np.zeros(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One question; its fields are those of `Queries`."""
-
-    user: int
-    history: Rows
-    viewed: int
-    targets: Rows
-    seen: Rows
+from visrec_training.rows import NOTHING, Flags, Ragged, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,44 +16,37 @@ class Queries:
 
     users: Rows
     """int64 [n]: who asks, a position in `Split.train`."""
-    histories: list[Rows]
+    histories: Ragged
     """Items before the viewed one, oldest first where an order is known."""
     viewed: Rows
     """int64 [n]: the item whose picture the person looks at; -1 where they look at none."""
-    targets: list[Rows]
+    targets: Ragged
     """The right answers, one or more a query."""
-    seen: list[Rows]
+    seen: Ragged
     """Items that are no answer to this query, and are never ranked for it."""
 
     @classmethod
-    def of(cls, asked: Sequence[Query]) -> Queries:
-        """Put questions together."""
-        return cls(
-            users=np.asarray([query.user for query in asked], dtype=np.int64),
-            histories=[query.history for query in asked],
-            viewed=np.asarray([query.viewed for query in asked], dtype=np.int64),
-            targets=[query.targets for query in asked],
-            seen=[query.seen for query in asked],
-        )
+    def none(cls) -> Queries:
+        """Of nobody."""
+        return cls(NOTHING, Ragged.empty(0), NOTHING, Ragged.empty(0), Ragged.empty(0))
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.users)
 
     def part(self, chosen: Rows) -> Queries:
         """Some of the questions, int64 [k]."""
-        histories, targets, seen = (
-            [each[row] for row in chosen] for each in (self.histories, self.targets, self.seen)
-        )
+        histories, targets, seen = (each.part(chosen) for each in (self.histories, self.targets, self.seen))
         return Queries(self.users[chosen], histories, self.viewed[chosen], targets, seen)
 
     def named(self) -> Rows:
         """Rows of all items that they name, int64 [k]; some more than once."""
-        return np.concatenate([self.viewed[self.viewed >= 0], *self.histories, *self.targets, *self.seen])
+        lists = (self.histories, self.targets, self.seen)
+        return np.concatenate([self.viewed[self.viewed >= 0], *(each.values for each in lists)])
 
     def among(self, rows: Rows) -> Queries:
         """The same questions in a catalogue of some items alone, int64 [k], ascending: all that they name."""
         histories, targets, seen = (
-            [np.searchsorted(rows, items) for items in each]
+            each.replaced(np.searchsorted(rows, each.values))
             for each in (self.histories, self.targets, self.seen)
         )
         viewed = np.where(self.viewed < 0, -1, np.searchsorted(rows, self.viewed))
@@ -83,9 +60,9 @@ class Queries:
             rng: draws what is left, where no order is known; else it is the newest.
         """
         if rng is None:
-            histories = [history[max(0, len(history) - count) :] for history in self.histories]
+            histories = self.histories.last(count)
         else:
-            histories = [rng.permutation(history)[:count] for history in self.histories]
+            histories = Ragged.of(rng.permutation(history)[:count] for history in self.histories)
         return dataclasses.replace(self, histories=histories)
 
     def looking(self, rng: np.random.Generator | None = None) -> Queries:
@@ -94,19 +71,16 @@ class Queries:
         Args:
             rng: draws the item, where no order is known; else it is the newest.
         """
-        drawn = [history[0] if len(history) else -1 for history in self.with_recent(1, rng).histories]
-        looked_at_nothing = self.viewed < 0
-        viewed = np.where(looked_at_nothing, np.asarray(drawn, dtype=np.int64), self.viewed)
-        histories = [
-            history[history != item] if changed else history
-            for history, item, changed in zip(self.histories, viewed, looked_at_nothing, strict=True)
-        ]
+        drawn, told = self.with_recent(1, rng).histories, self.histories
+        changed = (self.viewed < 0) & (told.sizes > 0)
+        viewed = self.viewed.copy()
+        viewed[changed] = drawn.values[drawn.starts[changed]]
+        histories = told.where((told.values != viewed[told.owners]) | ~changed[told.owners])
         return dataclasses.replace(self, histories=histories, viewed=viewed)
 
     def with_viewed(self) -> Queries:
         """The same questions by people whose histories end with what they look at, if they look at any."""
-        pairs = zip(self.histories, self.viewed.tolist(), strict=True)
-        histories = [np.append(history, item) if item >= 0 else history for history, item in pairs]
+        histories = self.histories.appended(self.viewed, self.viewed >= 0)
         return dataclasses.replace(self, histories=histories)
 
 

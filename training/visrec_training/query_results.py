@@ -17,9 +17,9 @@ import numpy.typing as npt
 from visrec_training.errors import EvaluationError
 from visrec_training.files import write_beside
 from visrec_training.fingerprint import of_section
-from visrec_training.interactions import Rows
 from visrec_training.metrics import Values
 from visrec_training.queries import Section
+from visrec_training.rows import Rows
 
 QUERY_RESULTS = "evaluation.npz"
 """The file that keeps them, beside the checkpoint that they tell of."""

@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from visrec_training.baselines import Baseline, Popularity, best_ease, best_item_knn, rank
 from visrec_training.centroids import CONTENT, Centroid
-from visrec_training.interactions import Rows
 from visrec_training.prepare import Prepared
 from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities
+from visrec_training.rows import Rows
 from visrec_training.served import Served
 
 POPULARITY, CLOSED_FORM, RANDOM = "popularity", "closed form", "random"

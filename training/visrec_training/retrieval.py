@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,10 +14,10 @@ from torch import Tensor
 from visrec_training.config import ModelConfig
 from visrec_training.examples import pad_histories
 from visrec_training.fusion_scorer import FusionScorer
-from visrec_training.interactions import Rows
 from visrec_training.item_texts import load_text_graph
-from visrec_training.queries import NOTHING, Section
+from visrec_training.queries import Section
 from visrec_training.query_tower import Said
+from visrec_training.rows import Rows
 from visrec_training.scratch import Stored
 from visrec_training.vocabulary import Vocabulary
 
@@ -114,7 +114,16 @@ def rank_catalogue(
         modalities: what is sent.
         typed: n texts; used only if `modalities.words`.
     """
-    return rank_read(scorer, section, read_queries(scorer, aspects, maps, section, modalities, typed))
+    rows = [np.zeros((0, DEPTH), dtype=np.int64)]
+    scores = [np.zeros((0, DEPTH), dtype=np.float32)]
+    start = 0
+    for each in read_queries(scorer, aspects, maps, section, modalities, typed):
+        logits = scorer.compare(each.said, each.history, *each.text)
+        best = best_items(logits, section, start)
+        rows.append(best.cpu().numpy())
+        scores.append(probabilities(logits, best).cpu().numpy())
+        start += len(logits)
+    return Ranking(np.concatenate(rows), np.concatenate(scores))
 
 
 @torch.inference_mode()
@@ -147,34 +156,10 @@ def read_queries(
         yield Read(said, history, (tokens, hashes, sentences))
 
 
-@torch.inference_mode()
-def rank_read(scorer: FusionScorer, section: Section, read: Iterable[Read]) -> Ranking:
-    """Rank the catalogue for the queries of a section, as read by `read_queries`, in their order."""
-    rows = [np.zeros((0, DEPTH), dtype=np.int64)]
-    scores = [np.zeros((0, DEPTH), dtype=np.float32)]
-    for logits, best in _compared(scorer, section, read):
-        scored = (logits.gather(1, best.clamp_min(0)) - logits.logsumexp(1, keepdim=True)).exp()
-        rows.append(best.cpu().numpy())
-        scores.append((scored * (best >= 0)).cpu().numpy())
-    return Ranking(np.concatenate(rows), np.concatenate(scores))
-
-
-@torch.inference_mode()
-def best_read(scorer: FusionScorer, section: Section, read: Iterable[Read]) -> Rows:
-    """`Ranking.rows` alone, without the time that scores take."""
-    nothing = np.zeros((0, DEPTH), dtype=np.int64)
-    return np.concatenate([nothing, *(best.cpu().numpy() for _, best in _compared(scorer, section, read))])
-
-
-def _compared(
-    scorer: FusionScorer, section: Section, read: Iterable[Read]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits [B, N] of queries, a batch at a time, and the best of what the section ranks, int64 [B, 20]."""
-    start = 0
-    for each in read:
-        logits = scorer.compare(each.said, each.history, *each.text)
-        yield logits, best_items(logits, section, start)
-        start += len(logits)
+def probabilities(logits: Tensor, best: Tensor) -> Tensor:
+    """The softmax over the catalogue of the best items, int64 [B, k]; 0 beside -1."""
+    chosen = (logits.gather(1, best.clamp_min(0)) - logits.logsumexp(1, keepdim=True)).exp()
+    return chosen * (best >= 0)
 
 
 def rank_scores(scores: npt.NDArray[np.floating[Any]], section: Section) -> Rows:
@@ -197,11 +182,19 @@ def best_items(values: Tensor, section: Section, start: int = 0) -> Tensor:
     Returns:
         int64 [n, 20], item rows, best first; -1 where fewer are ranked.
     """
-    ranked = torch.from_numpy(section.ranked).to(values.device)
-    values = values.masked_fill(~ranked, -torch.inf)
-    seen = section.queries.seen[start : start + len(values)]
-    asking = np.repeat(np.arange(len(seen)), [len(each) for each in seen])
-    values[torch.from_numpy(asking), torch.from_numpy(np.concatenate([NOTHING, *seen]))] = -torch.inf
+    return best_of(values.masked_fill(barred(section, start, len(values), values.device), -torch.inf))
+
+
+def barred(section: Section, start: int, count: int, device: torch.device) -> Tensor:
+    """What is not ranked for `count` queries of a section from `start` on: bool [count, N]."""
+    seen = section.queries.seen[start : start + count]
+    found = torch.from_numpy(~section.ranked).to(device).repeat(len(seen), 1)
+    found[torch.from_numpy(seen.owners), torch.from_numpy(seen.values)] = True
+    return found
+
+
+def best_of(values: Tensor) -> Tensor:
+    """Columns of the 20 largest of each row, int64 [n, 20], largest first; -1 in place of -inf."""
     best, rows = values.topk(min(DEPTH, values.shape[1]), dim=-1)
     rows = rows.masked_fill(best == -torch.inf, -1)
     return torch.nn.functional.pad(rows, (0, DEPTH - rows.shape[1]), value=-1)

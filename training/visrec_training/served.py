@@ -12,11 +12,11 @@ from visrec_training.config import ModelConfig
 from visrec_training.examples import QueryWords
 from visrec_training.fingerprint import fingerprint
 from visrec_training.fusion_scorer import FusionScorer
-from visrec_training.interactions import Rows
 from visrec_training.model import Model
 from visrec_training.prepare import Prepared, reduce_regions
 from visrec_training.queries import Section
 from visrec_training.retrieval import Modalities, Ranking, Typed, rank_catalogue
+from visrec_training.rows import Rows
 from visrec_training.scratch import Stored
 from visrec_training.split import Split
 from visrec_training.vocabulary import Vocabulary
@@ -80,7 +80,7 @@ def ask(served: Served, split: Split, section: Section) -> dict[str, Ranking]:
     of a new visitor.
     """
     if not split.is_fixed:
-        typed = served.search(np.concatenate(section.queries.targets))
+        typed = served.search(section.queries.targets.values)
         return {str(sent): served.rank(section, sent, typed) for sent in COMBINATIONS}
     history = Modalities(history=True)
     rankings = {str(sent): served.rank(section, sent) for sent in (Modalities(), history)}

@@ -16,15 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from visrec_training.data import Dataset
-from visrec_training.interactions import COLD, TEST, TRAIN, VALID, Interactions, Rows
-from visrec_training.queries import NOTHING, Flags, Queries, Query, Section
+from visrec_training.interactions import COLD, TEST, TRAIN, VALID, Interactions
+from visrec_training.queries import Queries, Section
+from visrec_training.rows import Flags, Ragged, Rows
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """The parts of a data set."""
 
-    train: list[Rows]
+    train: Ragged
     """What each user liked and training may learn from, in time order if one is known; it may be empty."""
     valid: Queries
     test: Queries
@@ -62,29 +63,30 @@ class Split:
 
     def without(self, items: Flags) -> Split:
         """The same split, of whose training part some items, bool [N], were never met."""
-        train = [liked[~items[liked]] for liked in self.train]
+        train = self.train.where(~items[self.train.values])
         return dataclasses.replace(self, train=train, candidates=self.candidates & ~items)
 
     def _mixed_with(self, is_new: Flags) -> Queries:
         """Everybody who liked a new item in training, or who validates, by the rest of what they liked."""
-        histories = [liked[~is_new[liked]] for liked in self.train]
-        targets = [liked[is_new[liked]] for liked in self.train]
-        seen = list(histories)
-        for user, wanted, met in zip(self.valid.users, self.valid.targets, self.valid.seen, strict=True):
-            targets[user] = np.union1d(targets[user], wanted)
-            seen[user] = met[~is_new[met]]
-        users = [user for user, wanted in enumerate(targets) if len(wanted)]
-        return Queries.of([Query(user, histories[user], -1, targets[user], seen[user]) for user in users])
+        train, valid = self.train, self.valid
+        histories, met = (each.where(~is_new[each.values]) for each in (train, valid.seen))
+        new, known = train.where(is_new[train.values]), valid.targets
+        asking = np.append(new.owners, valid.users[known.owners])
+        wanted = _pairs(asking, np.append(new.values, known.values), len(is_new))
+        users, targets = _grouped(wanted, len(is_new))
+        validates = np.arange(len(train))
+        validates[valid.users] = len(train) + np.arange(len(valid))
+        seen = histories.then(met).part(validates[users])
+        return Queries(users, histories.part(users), np.full(len(users), -1), targets, seen)
 
     def _apart_with(self, is_new: Flags) -> tuple[Queries, Queries]:
         """Validation's questions for known items, and those for new items that training answers."""
         valid = self.valid
-        histories = [history[~is_new[history]] for history in valid.histories]
-        seen = [met[~is_new[met]] for met in valid.seen]
-        known = np.flatnonzero([not is_new[wanted].any() for wanted in valid.targets])
+        histories, seen = (each.where(~is_new[each.values]) for each in (valid.histories, valid.seen))
+        new_targets = valid.targets.where(is_new[valid.targets.values])
+        known = np.flatnonzero(new_targets.sizes == 0)
         without = dataclasses.replace(valid, histories=histories, seen=seen).part(known)
-        new = [query for user, liked in enumerate(self.train) for query in _cold_queries(user, liked, is_new)]
-        return without, Queries.of(new)
+        return without, _cold_queries(self.train, is_new)
 
     def sections(self) -> dict[str, Section]:
         """What a finished model is measured on.
@@ -126,8 +128,9 @@ def split(dataset: Dataset, *, cold_share: float, seed: int) -> Split:
     """
     count, interactions = len(dataset.catalogue), dataset.interactions
     if interactions is None:
-        none, nobody = np.zeros(count, dtype=bool), Queries.of([])
-        return Split([], nobody, nobody, nobody, nobody, none, none, has_order=False, is_fixed=False)
+        none, nobody = np.zeros(count, dtype=bool), Queries.none()
+        train = Ragged.empty(0)
+        return Split(train, nobody, nobody, nobody, nobody, none, none, has_order=False, is_fixed=False)
     if interactions.parts is not None:
         return _fixed(interactions, interactions.parts, count)
     rng = np.random.default_rng(seed)
@@ -137,22 +140,18 @@ def split(dataset: Dataset, *, cold_share: float, seed: int) -> Split:
 
 
 def _temporal(interactions: Interactions, is_cold: Flags) -> Split:
-    train, valid, test, cold = [], [], [], []
-    for user, sequence in enumerate(interactions.by_user(interactions.liked)):
-        warm = sequence[~is_cold[sequence]]
-        long_enough = len(warm) >= MIN_SEQUENCE
-        learned = warm[:-2] if long_enough else warm
-        train.append(learned)
-        if long_enough:
-            valid.append(_next(user, warm[:-1]))
-            test.append(_next(user, warm))
-        cold.extend(_cold_queries(user, sequence, is_cold))
+    sequences = interactions.by_user(interactions.liked)
+    warm = sequences.where(~is_cold[sequences.values])
+    is_long = warm.sizes >= MIN_SEQUENCE
+    train = warm.first(warm.sizes - 2 * is_long)
+    asking = np.flatnonzero(is_long)
+    whole = warm.part(asking)
     return Split(
         train,
-        Queries.of(valid),
-        Queries.of(test),
-        Queries.of(cold),
-        Queries.of([]),
+        _next(asking, whole.first(whole.sizes - 1)),
+        _next(asking, whole),
+        _cold_queries(sequences, is_cold),
+        Queries.none(),
         is_cold,
         _flags(train, len(is_cold)),
         has_order=True,
@@ -160,20 +159,22 @@ def _temporal(interactions: Interactions, is_cold: Flags) -> Split:
     )
 
 
-def _next(user: int, sequence: Rows) -> Query:
-    """Looking at the last item but one: which comes next?"""
-    return Query(user, sequence[:-2], int(sequence[-2]), sequence[-1:], sequence[:-1])
+def _next(users: Rows, sequences: Ragged) -> Queries:
+    """Looking at the last item but one of a sequence, int64 [n] and n of them: which comes next?"""
+    sizes, ends = sequences.sizes, sequences.starts + sequences.sizes
+    viewed, last = sequences.values[ends - 2], Ragged.single(sequences.values[ends - 1])
+    return Queries(users, sequences.first(sizes - 2), viewed, last, sequences.first(sizes - 1))
 
 
-def _cold_queries(user: int, sequence: Rows, is_cold: Flags) -> list[Query]:
+def _cold_queries(sequences: Ragged, is_cold: Flags) -> Queries:
     """A query for each cold item that follows at least two warm ones."""
-    queries = []
-    for position in np.flatnonzero(is_cold[sequence]):
-        before = sequence[:position]
-        before = before[~is_cold[before]]
-        if len(before) >= 2:
-            queries.append(_next(user, np.append(before, sequence[position])))
-    return queries
+    cold = is_cold[sequences.values]
+    warm, owners, place = sequences.where(~cold), sequences.owners, np.flatnonzero(cold)
+    before = (~cold).cumsum()[place] - warm.starts[owners[place]]
+    place, before = place[before >= 2], before[before >= 2]
+    users = owners[place]
+    everywhere = np.ones(len(place), dtype=bool)
+    return _next(users, warm.part(users).first(before).appended(sequences.values[place], everywhere))
 
 
 def _fixed(interactions: Interactions, parts: npt.NDArray[np.int8], count: int) -> Split:
@@ -189,23 +190,21 @@ def _fixed(interactions: Interactions, parts: npt.NDArray[np.int8], count: int) 
     met_first = interactions.by_user(parts == TRAIN)
     met = interactions.by_user((parts == TRAIN) | (parts == VALID))
 
-    def ask(chosen: Flags, seen: list[Rows], ranked: Flags) -> Queries:
+    def ask(chosen: Flags, seen: Ragged, ranked: Flags) -> Queries:
         """A query for each user with something to find; what training can't know is no right answer."""
-        asked = []
-        for user, found in enumerate(interactions.by_user(liked & chosen)):
-            targets = np.setdiff1d(found[ranked[found]], seen[user])
-            if len(targets):
-                asked.append(Query(user, train[user], -1, targets, seen[user]))
-        return Queries.of(asked)
+        found = liked & chosen & ranked[interactions.items]
+        wanted = _pairs(interactions.users[found], interactions.items[found], count)
+        users, targets = _grouped(np.setdiff1d(wanted, _pairs(seen.owners, seen.values, count)), count)
+        return Queries(users, train.part(users), np.full(len(users), -1), targets, seen.part(users))
 
     tested, new = parts == TEST, parts == COLD
-    has_history = np.asarray([len(each) > 0 for each in train], dtype=bool)[interactions.users]
+    has_history = (train.sizes > 0)[interactions.users]
     return Split(
         train,
         ask(parts == VALID, met_first, candidates),
         ask(tested, met, candidates),
         ask(new & has_history, met, is_cold),
-        ask(tested | new, met, candidates | is_cold) if new.any() else Queries.of([]),
+        ask(tested | new, met, candidates | is_cold) if new.any() else Queries.none(),
         is_cold,
         candidates,
         has_order=interactions.has_order,
@@ -213,6 +212,18 @@ def _fixed(interactions: Interactions, parts: npt.NDArray[np.int8], count: int) 
     )
 
 
-def _flags(sequences: list[Rows], count: int) -> Flags:
+def _pairs(users: Rows, items: Rows, count: int) -> Rows:
+    """A number for each user and item, int64 [n], of a catalogue of `count`."""
+    return users * count + items
+
+
+def _grouped(pairs: Rows, count: int) -> tuple[Rows, Ragged]:
+    """Users, int64 [k], and the items of each, each once."""
+    users, items = np.divmod(np.unique(pairs), count)
+    asked, sizes = np.unique(users, return_counts=True)
+    return asked, Ragged.by_size(items, sizes)
+
+
+def _flags(sequences: Ragged, count: int) -> Flags:
     """Which of `count` items stand in any of the sequences: bool [count]."""
-    return np.bincount(np.concatenate([*sequences, NOTHING]), minlength=count) > 0
+    return np.bincount(sequences.values, minlength=count) > 0

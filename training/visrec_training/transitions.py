@@ -7,7 +7,6 @@ by ridge regression (Choi et al., Session-aware Linear Item-Item Models for Sess
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -16,8 +15,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from visrec_training.interactions import Rows
 from visrec_training.people import choices
+from visrec_training.rows import Ragged, Rows
 
 CUTS, MOST_CUTS = 20, 500_000  # at most, of one sequence and of all
 WINDOW = 50  # items before a cut that count, and as many after it
@@ -38,7 +37,7 @@ class Transitions:
     """Where the dense answers go."""
 
     @classmethod
-    def of(cls, sequences: Sequence[Rows], met: Tensor, items: int) -> Self:
+    def of(cls, sequences: Ragged, met: Tensor, items: int) -> Self:
         """Cut sequences.
 
         Args:

@@ -12,15 +12,16 @@ import torch
 from visrec_training.balance import FITTED, NEIGHBOURS, REGRESSION, SPECTRAL, choose
 from visrec_training.examples import follows
 from visrec_training.fusion_scorer import FusionScorer
-from visrec_training.interactions import Rows
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
+from visrec_training.lookup import find
 from visrec_training.model import Model
 from visrec_training.queries import Section
-from visrec_training.retrieval import Modalities
-from visrec_training.rows import find
+from visrec_training.rehearsal import Rehearsal
+from visrec_training.retrieval import Modalities, Read, read_queries
+from visrec_training.rows import Rows
 from visrec_training.split import Split
-from visrec_training.validation import BOTH, HISTORY, PICTURE, Rehearsal, Validation
+from visrec_training.validation import BOTH, HISTORY, PICTURE, Validation
 
 SCORED, ASKED = (1_000, 8_000), (100, 2_000)
 """Questions that an epoch is judged by and that a choice is made by: the least and the most."""
@@ -29,9 +30,9 @@ SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000
 RANKED = SCORED_ITEMS // SCORED[0]
 """Items, the most: where there are more, so many are drawn, always the same, beside those that are named."""
 SHORT = 3  # items of a history that is not long
-NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
+NEW_SCALES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
-FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # times the best of those
+FINER = (0.7, 0.84, 1.0, 1.2, 1.4)  # times the best of those
 NEW_SHARE = 0.35
 """Weight of new items in the geometric mean, next to 1 - NEW_SHARE of known ones: they draw fewer
 interactions, but have to be found."""
@@ -134,10 +135,21 @@ class Tuning:
 
         Where known and new ones are asked for apart, `joint_quality` of both counts.
         """
-        items = self._renumbered(self._live.on_trial(self._rows))
-        rehearsals = [self._questions(items, section, sent) for section in sections]
+        rehearsals = [self._questions(self._items_on_trial(), section, sent) for section in sections]
         counts = [len(section.queries) for section in sections]
         return lambda: joint_quality([each.ndcg() for each in rehearsals], counts)
+
+    def _rehearse_scales(self, sections: Sequence[Section]) -> Callable[[], float]:
+        """As `_rehearse_new`, by how loud histories speak for new items then."""
+        counts = [len(section.queries) for section in sections]
+        scorer = self._scorer(self._items_on_trial())
+        read = [(section, self._read(scorer, section)) for section in sections]
+
+        def quality() -> float:
+            scorer = self._scorer(self._items_on_trial())
+            return joint_quality([Rehearsal(scorer, *each).ndcg() for each in read], counts)
+
+        return quality
 
     def _short(self, section: Section) -> Section:
         return Section(section.queries.with_recent(SHORT, self._rng()), section.ranked)
@@ -161,14 +173,14 @@ class Tuning:
             if power:
                 history.fade(power)
 
-        choose(FADES, fade, lambda: self._rehearse([HISTORY])())
+        choose(FADES, 0, fade, lambda: self._rehearse([HISTORY])())
 
     def _scale_new_items(self) -> None:
         asked = [section.first(self._asked_count) for section in self._with_new]
-        take, quality = partial(setattr, self._live, "new_scale"), lambda: self._rehearse_new(asked)()
-        best = choose(NEW_SCALES, take, quality)
+        take, quality = partial(setattr, self._live, "new_scale"), self._rehearse_scales(asked)
+        best = choose(NEW_SCALES, NEW_SCALES.index(1), take, quality)
         if best:
-            choose([best * step for step in FINER], take, quality)
+            choose([best * step for step in FINER], FINER.index(1), take, quality)
 
     def _temper(self) -> None:
         rehearsal = self._questions(self._items(), self._known.first(self._asked_count))
@@ -182,15 +194,31 @@ class Tuning:
         """Those that are ranked, and those that questions name, as they are now."""
         return self._renumbered(self._live.items_at(self._rows))
 
+    def _items_on_trial(self) -> Items:
+        """The same, some of them as if nobody had met them."""
+        return self._renumbered(self._live.on_trial(self._rows))
+
     def _renumbered(self, items: Items) -> Items:
         """Items whose neighbours count among these alone; of what is said for others, nothing is said."""
         place, is_there = find(self._rows, items.neighbours.long())
         return items._replace(neighbours=place.int(), votes=items.votes * is_there)
 
     def _questions(self, items: Items, section: Section, sent: Sequence[Modalities] = ()) -> Rehearsal:
+        scorer = self._scorer(items)
+        return Rehearsal(scorer, section, self._read(scorer, section, sent))
+
+    def _scorer(self, items: Items) -> FusionScorer:
         model = self._model
-        scorer = FusionScorer(model.query_tower, model.text_space, items, model.config.top_k).eval()
-        return Rehearsal(scorer, self._aspects, self._maps, section, sent or self._validation.sent)
+        return FusionScorer(model.query_tower, model.text_space, items, model.config.top_k).eval()
+
+    def _read(
+        self, scorer: FusionScorer, section: Section, sent: Sequence[Modalities] = ()
+    ) -> list[list[Read]]:
+        """A section, read once for each of what is sent; none for all that validation sends."""
+        return [
+            list(read_queries(scorer, self._aspects, self._maps, section, each))
+            for each in sent or self._validation.sent
+        ]
 
 
 def some_items(sections: Sequence[Section], most: int) -> Rows:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from torch import Tensor
 
 from visrec_training.data import Catalogue
 from visrec_training.examples import content_pairs, follows
-from visrec_training.fusion_scorer import FusionScorer
-from visrec_training.interactions import Rows
-from visrec_training.metrics import ranking_metrics
-from visrec_training.queries import NOTHING, Queries, Section
-from visrec_training.retrieval import Modalities, best_read, rank_read, read_queries
+from visrec_training.queries import Queries, Section
+from visrec_training.retrieval import Modalities
+from visrec_training.rows import Ragged
 from visrec_training.split import MIN_SEQUENCE, Split
 
 HISTORY, PICTURE = Modalities(history=True), Modalities(picture=True)
@@ -41,45 +36,6 @@ class Validation:
         return self.lacking is None and HISTORY in self.sent
 
 
-class Rehearsal:
-    """A section's questions, read once and ranked as often as the balance of the model's parts is changed."""
-
-    def __init__(
-        self,
-        scorer: FusionScorer,
-        aspects: Tensor,
-        maps: Tensor,
-        section: Section,
-        sent: Sequence[Modalities],
-    ) -> None:
-        """Read them, with each of what is sent.
-
-        Args:
-            scorer: holds the catalogue.
-            aspects: float [N, M, d], of the catalogue's pictures.
-            maps: float [N, M, 49].
-            section: at least one question.
-            sent: one or more.
-        """
-        self._scorer, self._section = scorer, section
-        self._read = [list(read_queries(scorer, aspects, maps, section, each)) for each in sent]
-
-    def ndcg(self) -> float:
-        """Mean NDCG@10, over all that is sent."""
-        rankings = [best_read(self._scorer, self._section, each) for each in self._read]
-        return self._mean("ndcg@10", rankings)
-
-    def excess(self) -> float:
-        """How much surer the model is of its first ten than it is right: their scores' sum less recall@10."""
-        rankings = [rank_read(self._scorer, self._section, each) for each in self._read]
-        sure = np.mean([each.scores[:, :10].sum(axis=1).mean() for each in rankings])
-        return float(sure) - self._mean("recall@10", [each.rows for each in rankings])
-
-    def _mean(self, metric: str, rankings: Sequence[Rows]) -> float:
-        targets = self._section.queries.targets
-        return float(np.mean([ranking_metrics(rows, targets)[metric] for rows in rankings]))
-
-
 def nothing_held_out(split: Split, part: str) -> str:
     """Why there are no queries of people in a part of the split, `valid` or `test`."""
     if split.is_fixed:
@@ -92,9 +48,8 @@ def nothing_held_out(split: Split, part: str) -> str:
 
 def _same_category(split: Split, catalogue: Catalogue, seed: int) -> Section:
     pairs = content_pairs(catalogue, split.warm_items, seed, each=1)
-    kept = [pair for pair in pairs if pair[0] != pair[1]]
-    viewed, targets = np.asarray(kept, dtype=np.int64).reshape(-1, 2).T
-    queries = Queries(
-        np.arange(len(kept)), [NOTHING] * len(kept), viewed, list(targets[:, None]), list(viewed[:, None])
-    )
+    viewed, targets = pairs[pairs[:, 0] != pairs[:, 1]].T
+    asked = np.arange(len(viewed))
+    nothing, wanted, seen = Ragged.empty(len(viewed)), Ragged.single(targets), Ragged.single(viewed)
+    queries = Queries(asked, nothing, viewed, wanted, seen)
     return Section(queries, np.ones(len(catalogue), dtype=bool))

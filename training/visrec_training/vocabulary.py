@@ -10,7 +10,7 @@ from itertools import zip_longest
 import numpy as np
 import numpy.typing as npt
 
-from visrec_training.interactions import Rows
+from visrec_training.rows import Rows
 
 UNKNOWN = 0
 """Row of padding and of tokens that no training item has; it counts for nothing."""
