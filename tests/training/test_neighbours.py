@@ -21,6 +21,7 @@ from visrec_training.rows import Ragged
 from visrec_training.split import Split
 
 ITEMS, GROUP = 24, 4
+EVERY = torch.arange(ITEMS)
 NOBODY = Queries.none()
 MODEL = ModelConfig(regression_dim=3, spectral_dim=2)
 
@@ -66,8 +67,8 @@ def said(fitted):
     width, half = MODEL.regression_dim, MODEL.collaborative_dim
     places = torch.zeros(ITEMS, 2 * half + 1)
     places[fitted.learned.rows] = fitted.learned.places.float()
-    places = fitted.new.place(places, torch.arange(ITEMS), 1.0)
-    return places[:, :width] @ places[:, half : half + width].T + dense(fitted.tables.by_audience)
+    places = fitted.new.place(places, EVERY, 1.0)
+    return places[:, :width] @ places[:, half : half + width].T + dense(fitted.tables.of(1.0, EVERY))
 
 
 def test_an_item_speaks_for_those_it_is_chosen_with():
@@ -102,7 +103,7 @@ def test_an_item_on_trial_is_spoken_for_by_what_it_is_like():
     fitted = fit()
     probes = fitted.is_probe.nonzero().flatten()
     assert len(probes)
-    votes = fitted.left_out.sources @ fitted.left_out.targets.T + dense(fitted.trial_tables.by_audience)
+    votes = fitted.left_out.sources @ fitted.left_out.targets.T + dense(fitted.trial_tables.of(1.0, EVERY))
     for probe in probes.tolist():
         known = [row for row in range(ITEMS) if not fitted.is_probe[row]]
         group = [row for row in known if row // GROUP == probe // GROUP]
@@ -111,11 +112,12 @@ def test_an_item_on_trial_is_spoken_for_by_what_it_is_like():
 
 
 def test_how_loud_histories_speak_for_new_items_leaves_known_ones_as_they_are():
-    tables, is_new = fit([5]).tables, torch.arange(ITEMS) == 5
-    plain, loud = (dense(tables.of(is_new, scale)) for scale in (1.0, 2.0))
+    tables, is_new = fit([5]).tables, EVERY == 5
+    by_content, plain, loud = (dense(tables.of(scale, EVERY)) for scale in (0.0, 1.0, 2.0))
     assert torch.equal(loud[:, ~is_new], plain[:, ~is_new])
     assert torch.equal(loud[:, is_new], 2 * plain[:, is_new])
-    assert all(map(torch.equal, tables.of(is_new, 0.0), tables.by_content))
+    assert torch.equal(by_content[:, ~is_new], plain[:, ~is_new])
+    assert not torch.equal(by_content[:, is_new], plain[:, is_new])
 
 
 def test_ease_says_nothing_of_an_item_by_itself():
@@ -154,7 +156,7 @@ def test_a_history_adds_up_what_its_items_say(history):
 
 
 def test_removed_items_are_spoken_for_no_more():
-    kept = fit().tables.by_audience
+    kept = fit().tables.of(1.0, EVERY)
     nothing = torch.zeros(ITEMS, 0)
     names = [f"item-{row}" for row in range(ITEMS)]
     stock = Stock(tuple(names), Items(nothing, nothing, nothing, *kept))
@@ -164,7 +166,7 @@ def test_removed_items_are_spoken_for_no_more():
 
 
 def test_added_items_wait_for_the_next_training():
-    kept = fit().tables.by_audience
+    kept = fit().tables.of(1.0, EVERY)
     nothing = torch.zeros(ITEMS, 0)
     stock = Stock(tuple(map(str, range(ITEMS))), Items(nothing, nothing, nothing, *kept))
     one = torch.zeros(1, 0)
@@ -185,10 +187,13 @@ def test_items_all_alike_make_no_table_wider_than_others():
     ones = torch.ones(count, 1)
     words = ones.double().to_sparse_coo().coalesce()
     alike = Content(words, *(torch.zeros(count, width) for width in (3, 4, 2)), ones)
-    everybody = [np.arange(count // 2)] * 3
+    everybody = Ragged.of([range(count // 2)] * 3)
     met = np.arange(count) < count // 2
     split = dataclasses.replace(shop(), train=everybody, candidates=met, is_cold=~met)
-    assert fit_closed_form(split, alike, MODEL, count).tables.by_audience.votes.shape[1] <= 2 * NEIGHBOURS
+    assert (
+        fit_closed_form(split, alike, MODEL, count).tables.of(1.0, torch.arange(count)).votes.shape[1]
+        <= 2 * NEIGHBOURS
+    )
 
 
 def test_pictures_that_differ_by_rounding_alone_are_not_told_apart():

@@ -60,24 +60,27 @@ class Newcomers:
 
 @dataclass(frozen=True)
 class Tables:
-    """The table of neighbours with new items in it, in two ways."""
+    """The table of neighbours, and what is said for new items in two ways, which few items say."""
 
+    known: Neighbours
+    """What all items say for those that were met."""
+    speakers: Tensor
+    """int64 [l], ascending: who speaks for new items."""
     by_audience: Neighbours
-    """What places by regression leave of what audiences foretell of new items."""
+    """[l, m]: what places by regression leave of what audiences foretell of new items."""
     by_content: Neighbours
-    """What places by content leave: the rest of the weights, predicted from content."""
+    """[l, m]: what places by content leave: the rest of the weights, predicted from content."""
 
-    def of(self, is_new: Tensor, scale: float, chosen: Tensor | slice = slice(None)) -> Neighbours:
-        """The table that goes with places by regression times a scale, or, at 0, with places by content.
+    def of(self, scale: float, chosen: Tensor) -> Neighbours:
+        """What some items, int64 [k], say, with places by regression times a scale, or, at 0, by content.
 
         Args:
-            is_new: bool [N].
             scale: how loud histories speak for new items.
-            chosen: rows of the catalogue, int64 [k]: what these say alone.
+            chosen: rows of the catalogue.
         """
-        if not scale:
-            return self.by_content.said_by(chosen)
-        return self.by_audience.said_by(chosen).louder(is_new, scale)
+        said = self.by_audience.louder(scale) if scale else self.by_content
+        place, speaks = find(self.speakers, chosen)
+        return self.known.said_by(chosen).beside(said.said_by(place).where(speaks))
 
 
 @dataclass(frozen=True)
@@ -150,16 +153,18 @@ class _Assembly:
         is_probe = torch.zeros_like(is_new).index_fill(0, rows[probes], True)
         among_known = self._among_known((~is_probe[self.learned.rows]).nonzero().flatten())
 
-        def on_trial(votes: Tensor) -> Neighbours:
-            return table([among_known, entries(votes[known][:, probes], rows[known], rows[probes])], count)
+        def for_probes(votes: Tensor) -> Neighbours:
+            said = _Loudest(known)
+            said.hear(rows[probes], votes[known][:, probes])
+            return said.table()
 
-        return ClosedForm(
-            self.learned,
-            *self._newcomers(new, count),
-            left_out,
-            is_probe,
-            Tables(on_trial(as_new - self.sources @ left_out.targets.T), on_trial(self.rest_left_out)),
+        trial_tables = Tables(
+            table([among_known], count),
+            rows[known],
+            for_probes(as_new - self.sources @ left_out.targets.T),
+            for_probes(self.rest_left_out),
         )
+        return ClosedForm(self.learned, *self._newcomers(new, count), left_out, is_probe, trial_tables)
 
     def _newcomers(self, new: Tensor, count: int) -> tuple[Newcomers, Tables]:
         """Places of new items, and what they and known ones say for each other, a block at a time."""
@@ -176,8 +181,7 @@ class _Assembly:
             by_audience.hear(block, foretold - self.sources @ targets[-1].T)
             by_content.hear(block, self.rest @ shares)
         placed = Newcomers(new, torch.cat(sources), torch.cat(targets))
-        tables = (table([*said, each.entries()], count) for each in (by_audience, by_content))
-        return placed, Tables(*tables)
+        return placed, Tables(table(said, count), rows, by_audience.table(), by_content.table())
 
     def _among_known(self, kept: Tensor) -> Entries:
         """What some of the items that were met, int64 [k] of n, say for each other beyond their places."""
@@ -190,19 +194,18 @@ class _Loudest:
     """The strongest of what each speaker says for items that come a block at a time."""
 
     def __init__(self, speakers: Tensor) -> None:
-        self._speakers = speakers
         self._spoken = speakers[:0].expand(len(speakers), 0)
         self._votes = torch.zeros(len(speakers), 0, device=speakers.device)
 
     def hear(self, spoken: Tensor, votes: Tensor) -> None:
         """Take in votes, [n, k], for the items `spoken`, int64 [k]."""
-        rows = torch.cat([self._spoken, spoken.expand(len(self._speakers), -1)], dim=1)
+        rows = torch.cat([self._spoken, spoken.expand(len(votes), -1)], dim=1)
         heard = torch.cat([self._votes, votes], dim=1)
         kept = strongest(heard)
         self._spoken, self._votes = rows.gather(1, kept), heard.gather(1, kept)
 
-    def entries(self) -> Entries:
-        return entries(self._votes, self._speakers, self._spoken)
+    def table(self) -> Neighbours:
+        return Neighbours(self._spoken.int(), self._votes)
 
 
 def _spread(told: Tensor, votes: Tensor) -> float:

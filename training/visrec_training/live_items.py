@@ -103,7 +103,7 @@ class LiveItems:
     @torch.no_grad()
     def items(self) -> Items:
         """All of them as they are now, with texts and neighbours."""
-        return self.placed(self._every)._replace(texts=self._texts, **self._table()._asdict())
+        return self.placed(self._every)._replace(texts=self._texts, **self._table(self._every)._asdict())
 
     @torch.no_grad()
     def items_at(self, rows: Tensor) -> Items:
@@ -123,7 +123,7 @@ class LiveItems:
         has_id = (self.has_id & ~self._is_probe)[rows]
         content, probes = self._content[rows], self._is_probe[rows].nonzero().flatten()
         content[probes] = self._content_of(rows[probes], has_id[probes])
-        table = self.closed_form.trial_tables.of(self._is_probe, self.new_scale, rows)
+        table = self.closed_form.trial_tables.of(self.new_scale, rows)
         items = Items.join(content, self._places(rows, has_id, self.new_scale))
         return items._replace(texts=self._texts[rows], **table._asdict())
 
@@ -173,10 +173,10 @@ class LiveItems:
         for start in tqdm(range(0, len(images), ENCODED), desc="encoding pictures anew", leave=False):
             self._reduced[start : start + ENCODED] = self._encode(images[start : start + ENCODED])
 
-    def _table(self, rows: Tensor | slice = slice(None)) -> Neighbours:
+    def _table(self, rows: Tensor) -> Neighbours:
         if self.closed_form is None:
-            return no_neighbours(len(self._every), self._every.device).said_by(rows)
-        return self.closed_form.tables.of(~self.has_id, self.new_scale, rows)
+            return no_neighbours(len(rows), rows.device)
+        return self.closed_form.tables.of(self.new_scale, rows)
 
     def _content_of(self, rows: Tensor, has_id: Tensor) -> Tensor:
         return self._model.item_tower.content_of(rows, self.aspects[rows], self._tokens[rows], has_id)

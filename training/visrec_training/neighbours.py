@@ -30,9 +30,18 @@ class Neighbours(NamedTuple):
         """What some of the items say, int64 [k] or all."""
         return Neighbours(self.neighbours[chosen], self.votes[chosen])
 
-    def louder(self, is_meant: Tensor, scale: float) -> Neighbours:
-        """What is said for some items, bool [N], times a scale."""
-        return self._replace(votes=self.votes.where(~is_meant[self.neighbours.long()], scale * self.votes))
+    def louder(self, scale: float) -> Neighbours:
+        """What is said times a scale."""
+        return self._replace(votes=scale * self.votes)
+
+    def where(self, speaks: Tensor) -> Neighbours:
+        """What those who speak, bool [N], say; the others say nothing."""
+        return self._replace(votes=self.votes * speaks.unsqueeze(1))
+
+    def beside(self, others: Neighbours) -> Neighbours:
+        """What the same N items say here and there."""
+        both = (torch.cat(each, dim=1) for each in zip(self, others, strict=True))
+        return Neighbours(*both)
 
 
 def no_neighbours(items: int, device: torch.device) -> Neighbours:
