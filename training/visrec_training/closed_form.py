@@ -129,7 +129,7 @@ class _Assembly:
         self.learned, self.weights, self.audiences = learned, weights, audiences
         self.landmarks = learned.rows[learned.landmarks]
         width, half = config.regression_dim, config.collaborative_dim
-        places = learned.places.float()
+        places = learned.places
         self.places = places[:, :width], places[:, half : half + width]
         self.sources, targets = (each[learned.landmarks] for each in self.places)
         self.project = torch.linalg.pinv(self.sources)

@@ -25,6 +25,7 @@ from visrec_training.item_weights import DenseWeights, ItemWeights
 from visrec_training.people import People
 from visrec_training.rows import Ragged
 
+BLOCK = 1 << 16  # items at a time
 OVERSAMPLING, ITERATIONS = 32, 6  # of the randomised SVD
 Svd: TypeAlias = tuple[Tensor, Tensor, Tensor]
 AUDIENCE_POWER = 0.4  # 0.5 is a cosine; less favours what many chose
@@ -40,7 +41,7 @@ class Learned:
     words: Tensor
     """Sparse float64 [n, V + 1], their words by TF-IDF."""
     places: Tensor
-    """float64 [n, place_width]: source, target and appeal."""
+    """float32 [n, place_width]: source, target and appeal."""
     landmarks: Tensor
     """int64 [l], the most met of them, in their order: matrices of all by all are made of these alone."""
     spreads: tuple[float, float]
@@ -77,7 +78,7 @@ def learn_places(
     sources, targets = (torch.cat(each, dim=1) for each in factors)
     log_counts = people.counts.log()
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
-    places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1)
+    places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1).float()
     return Learned(met, words.index_select(0, met), places, landmarks, spreads, units[0])
 
 
@@ -95,31 +96,36 @@ def fit_places(tower: ItemTower, learned: Learned, gists: Tensor, config: TrainC
         float [n, place_width]: where each of the met items would be placed if nobody had met it.
     """
     chosen = learned.landmarks
-    words, looks = learned.words.index_select(0, chosen), gists[learned.rows].double()
-    mean = looks[chosen].mean(0)
-    apart = (looks[chosen] - mean).norm(dim=1).mean()
+    words, looks = learned.words.index_select(0, chosen), gists[learned.rows[chosen]].double()
+    mean = looks.mean(0)
+    apart = (looks - mean).norm(dim=1).mean()
     if apart > ROUNDING * looks.shape[1] ** 0.5:  # next to the length of a gist
         scale = config.picture_share / apart
     else:  # pictures all alike tell nothing
         scale = torch.zeros_like(apart)
     looks = (looks - mean) * scale
-    kernel = products(words, words) + looks[chosen] @ looks[chosen].T
-    offset = learned.places.mean(0)
+    kernel = products(words, words) + looks @ looks.T
+    offset = learned.places.mean(0, dtype=torch.float64)
     kernel.diagonal().add_(config.content_ridge)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
-    known = learned.places - offset
-    duals = inverse @ known[chosen]
+    known = learned.places[chosen] - offset
+    duals = inverse @ known
     # what a regression says of unseen items (here of each landmark, left out in turn) is timid, and so puts
     # new items behind all known ones
-    unseen = known[chosen] - duals / inverse.diagonal().unsqueeze(1)
-    duals *= (stretch := _stretch(known[chosen], unseen, tower.config, config.new_item_spread))
-    by_words, by_looks = words.t() @ duals, looks[chosen].T @ duals
-    predicted = learned.words @ by_words + looks @ by_looks
+    unseen = known - duals / inverse.diagonal().unsqueeze(1)
+    duals *= (stretch := _stretch(known, unseen, tower.config, config.new_item_spread))
+    by_words, by_looks = words.t() @ duals, scale * looks.T @ duals
     tower.words.places.weight.copy_(by_words)
-    tower.picture.places.weight.copy_(scale * by_looks.T)
-    tower.picture.places.bias.copy_(offset - scale * by_looks.T @ mean)
-    tower.id_places.weight[learned.rows] = (known - predicted).float()
-    return (predicted.index_copy(0, chosen, unseen * stretch) + offset).float()
+    tower.picture.places.weight.copy_(by_looks.T)
+    tower.picture.places.bias.copy_(offset - by_looks.T @ mean)
+    predicted = torch.empty_like(learned.places)
+    for block in torch.arange(len(predicted), device=predicted.device).split(BLOCK):
+        by_content = learned.words.index_select(0, block) @ by_words
+        predicted[block] = (
+            by_content + (gists[learned.rows[block]].double() - mean) @ by_looks + offset
+        ).float()
+    tower.id_places.weight[learned.rows] = learned.places - predicted
+    return predicted.index_copy(0, chosen, (unseen * stretch + offset).float())
 
 
 def _tastes(people: People, rank: int, *, dense: bool) -> Svd:
