@@ -19,6 +19,7 @@ from visrec_training.neighbours import NEIGHBOURS, entries, table
 from visrec_training.queries import Queries
 from visrec_training.rows import Ragged
 from visrec_training.split import Split
+from visrec_training.stages import NO_STAGES
 
 ITEMS, GROUP = 24, 4
 EVERY = torch.arange(ITEMS)
@@ -53,7 +54,7 @@ def shop(new=(), items=ITEMS):
 
 def fit(new=(), most_dense=ITEMS):
     torch.manual_seed(0)
-    return fit_closed_form(shop(new), content(), MODEL, most_dense)
+    return fit_closed_form(shop(new), content(), MODEL, most_dense, NO_STAGES)
 
 
 def dense(table, items=ITEMS):
@@ -190,10 +191,8 @@ def test_items_all_alike_make_no_table_wider_than_others():
     everybody = Ragged.of([range(count // 2)] * 3)
     met = np.arange(count) < count // 2
     split = dataclasses.replace(shop(), train=everybody, candidates=met, is_cold=~met)
-    assert (
-        fit_closed_form(split, alike, MODEL, count).tables.of(1.0, torch.arange(count)).votes.shape[1]
-        <= 2 * NEIGHBOURS
-    )
+    tables = fit_closed_form(split, alike, MODEL, count, NO_STAGES).tables
+    assert tables.of(1.0, torch.arange(count)).votes.shape[1] <= 2 * NEIGHBOURS
 
 
 def test_pictures_that_differ_by_rounding_alone_are_not_told_apart():

@@ -84,6 +84,29 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert not (out / "stages").exists()
 
 
+def test_where_items_are_many_each_stage_of_the_closed_form_is_kept(
+    small_shop, cache, visrec, tmp_path, monkeypatch
+):
+    """Stopped after what takes longest there: it is not done again, and the result is the same."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    def never(*_):
+        raise AssertionError
+
+    words = ("train", "--data", small_shop, "--cache", cache, "--epochs", 0, "--set", "train.dense_items=50")
+    assert visrec(*words, "--out", tmp_path / "whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("visrec_training.closed_form.learn_places", stop)
+        assert visrec(*words, "--out", tmp_path / "stopped") == 130
+    for name in ("_strengths", "fit_local_weights", "fit_local_transitions"):
+        monkeypatch.setattr(f"visrec_training.item_weights.{name}", never)
+    assert visrec(*words, "--out", tmp_path / "stopped", "--resume") == 0
+    whole, stopped = (weights(tmp_path / name / "best.pt") for name in ("whole", "stopped"))
+    assert same(whole, stopped)
+
+
 def test_what_was_fitted_to_other_data_is_fitted_anew(
     small_shop, cache, visrec, tmp_path, monkeypatch, capsys
 ):

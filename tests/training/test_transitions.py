@@ -13,6 +13,7 @@ from visrec_training.local_weights import fit_local_transitions
 from visrec_training.people import People
 from visrec_training.queries import Queries, Section
 from visrec_training.rows import NOTHING, Ragged
+from visrec_training.stages import NO_STAGES
 from visrec_training.transitions import CUTS, FADE, WINDOW, Transitions
 
 ITEMS = 10
@@ -114,7 +115,7 @@ def test_order_counts_where_validation_says_so(most_dense):
     counted = People.of(rows(people), met, ITEMS)
 
     def votes(validation, cuts):
-        weights = fit_weights(counted, cuts, met, content, validation, most_dense)
+        weights = fit_weights(counted, cuts, met, content, validation, most_dense, NO_STAGES)
         return weights.matrix.to_dense()
 
     def asks_for(step):

@@ -17,11 +17,12 @@ from visrec_training.audiences import CHOICE_ITEMS, Audiences, fit_audiences
 from visrec_training.collaborative import Learned, learn_places, met_items
 from visrec_training.config import ModelConfig
 from visrec_training.content import Content
-from visrec_training.item_weights import ItemWeights, fit_weights
+from visrec_training.item_weights import ItemWeights, Strengths, fit_weights
 from visrec_training.lookup import find
 from visrec_training.neighbours import Entries, Neighbours, entries, strongest, table
 from visrec_training.people import People
 from visrec_training.split import Split
+from visrec_training.stages import Stages
 from visrec_training.transitions import Transitions
 
 PROBE_SHARE = 0.1  # of the items that were met, taken for new where something is chosen for new items
@@ -99,8 +100,14 @@ class ClosedForm:
     """The tables as if nobody had met those."""
 
 
+KEPT = (ClosedForm, Newcomers, Tables, Learned, Neighbours, Strengths)
+"""Types that stages hold beside tensors."""
+
+
 @torch.no_grad()
-def fit_closed_form(split: Split, content: Content, config: ModelConfig, most_dense: int) -> ClosedForm:
+def fit_closed_form(
+    split: Split, content: Content, config: ModelConfig, most_dense: int, stages: Stages
+) -> ClosedForm:
     """Fit places and table.
 
     Args:
@@ -108,14 +115,17 @@ def fit_closed_form(split: Split, content: Content, config: ModelConfig, most_de
         content: of all N items.
         config: says how wide places are.
         most_dense: beyond so many items, matrices of all by all are made of the most met ones alone.
+        stages: keeps what takes long.
     """
     count, device = len(content.meanings), content.meanings.device
     met = met_items(split.train, count).to(device)
     people = People.of(split.train, met, count)
     landmarks = people.most_met(len(met) if len(met) <= most_dense else CHOICE_ITEMS)
     transitions = Transitions.of(split.train, met, count) if split.has_order else None
-    weights = fit_weights(people, transitions, met, content, split.validation, most_dense)
-    learned = learn_places(people, met, landmarks, weights, content.words, config)
+    weights = fit_weights(people, transitions, met, content, split.validation, most_dense, stages)
+    learned = stages.keep(
+        "places", lambda: learn_places(people, met, landmarks, weights, content.words, config)
+    )
     audiences = fit_audiences(people.among(landmarks), met[landmarks], content, weights.among(landmarks))
     return _Assembly(learned, weights, audiences, people.told(), config).closed_form(count)
 

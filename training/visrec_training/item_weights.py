@@ -27,6 +27,7 @@ from visrec_training.people import People
 from visrec_training.queries import Queries, Section
 from visrec_training.retrieval import rank_scores
 from visrec_training.rows import Ragged
+from visrec_training.stages import Stages
 from visrec_training.transitions import Transitions
 
 BLOCK = 1 << 14  # items that speak at a time
@@ -125,6 +126,7 @@ def fit_weights(
     content: Content,
     validation: Section,
     most_dense: int,
+    stages: Stages,
 ) -> ItemWeights:
     """Fit the weights.
 
@@ -135,12 +137,16 @@ def fit_weights(
         content: of all N items.
         validation: questions that `people` do not answer; may have none.
         most_dense: beyond so many items each is predicted from a few others.
+        stages: keeps what takes long.
     """
-    chosen = _strengths(people, transitions, met, content, validation)
+    chosen = stages.keep("strengths", lambda: _strengths(people, transitions, met, content, validation))
     if len(met) > most_dense:
-        local = fit_local_weights(people, _rare_words(content, met, chosen.words), chosen.ridge)
+        words = _rare_words(content, met, chosen.words)
+        local = _kept(stages, "chosen together", lambda: fit_local_weights(people, words, chosen.ridge))
         if transitions and chosen.order:
-            after = fit_local_transitions(transitions, chosen.ridge)
+            after = _kept(
+                stages, "chosen after others", lambda: fit_local_transitions(transitions, chosen.ridge)
+            )
             local = _mixed(local, after, chosen.order, sparse.linalg.norm)
         return SparseWeights(local, met.device)
     together = people.together()
@@ -175,8 +181,19 @@ def _rare_words(content: Content, met: Tensor, share: float) -> sparse.csr_array
     return rare
 
 
+def _kept(stages: Stages, name: str, make: Callable[[], sparse.csr_array]) -> sparse.csr_array:
+    """A sparse matrix [n, n] that a stage makes."""
+
+    def parts() -> tuple[Tensor, ...]:
+        made = make()
+        return tuple(map(torch.from_numpy, (made.data, made.indices, made.indptr)))
+
+    data, indices, indptr = (each.cpu().numpy() for each in stages.keep(name, parts))
+    return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, len(indptr) - 1))
+
+
 @dataclass(frozen=True)
-class _Strengths:
+class Strengths:
     """What is chosen on validation."""
 
     words: float
@@ -189,12 +206,12 @@ class _Strengths:
 
 def _strengths(
     people: People, transitions: Transitions | None, met: Tensor, content: Content, validation: Section
-) -> _Strengths:
+) -> Strengths:
     chosen = people.most_met(CHOICE_ITEMS)
     rows = met[chosen]
     asked = _among(validation.first(CHOICE_PEOPLE), rows)
     if not len(asked.queries):
-        return _Strengths(WORDS[0], RIDGES[0], ORDERS[0])
+        return Strengths(WORDS[0], RIDGES[0], ORDERS[0])
     together, shared = people.among(chosen).together(), content.shared_words(rows, rows)
     histories = _histories(asked.queries, rows)
 
@@ -209,10 +226,10 @@ def _strengths(
     words = max(WORDS, key=lambda each: score_sets(each, RIDGES[0]))
     ridge = max(RIDGES, key=lambda each: score_sets(words, each))
     if transitions is None:
-        return _Strengths(words, ridge, ORDERS[0])
+        return Strengths(words, ridge, ORDERS[0])
     votes, after = ease(together + words * shared, ridge), transitions.among(chosen).weights(ridge)
     order = max(ORDERS, key=lambda each: score(_mixed(votes, after, each, torch.linalg.norm)))
-    return _Strengths(words, ridge, order)
+    return Strengths(words, ridge, order)
 
 
 def _mixed(votes: Matrix, after: Matrix, order: float, norm: Callable[[Matrix], float]) -> Matrix:

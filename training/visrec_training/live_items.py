@@ -76,19 +76,19 @@ class LiveItems:
         """None where nobody liked anything."""
         self.new_scale = 1.0
         if split.candidates.any():
-            self.closed_form = stages.keep("closed form", self._fit)
+            self.closed_form = stages.keep("closed form", lambda: self._fit(stages))
             model.query_tower.balance.expect(*self.closed_form.learned.spreads)
         fitted = self.closed_form
         self._is_probe = fitted.is_probe if fitted else torch.zeros_like(self.has_id)
 
-    def _fit(self) -> ClosedForm:
+    def _fit(self, stages: Stages) -> ClosedForm:
         """Fit what is known in closed form, by content and by what people did."""
         model, catalogue = self._model, self._prepared.dataset.catalogue
         aspects, _ = model.aspects(self._reduced)
         words = word_features(model.item_tower.words, self._tokens)
         sentences = ItemSentences(catalogue, model.config.text_encoder, self._every.device)
         content = Content.of(words, self._meanings, sentences, aspects[:, GIST], catalogue.categories)
-        return fit_closed_form(self._prepared.split, content, model.config, self._config.dense_items)
+        return fit_closed_form(self._prepared.split, content, model.config, self._config.dense_items, stages)
 
     @torch.no_grad()
     def look(self, *, new_gists: bool) -> None:

@@ -6,35 +6,34 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from visrec_training.closed_form import ClosedForm, Newcomers, Tables
-from visrec_training.collaborative import Learned
 from visrec_training.files import write_beside
-from visrec_training.neighbours import Neighbours
 from visrec_training.prepare import warn
 
 FOLDER = "stages"  # in the folder that gets the checkpoints
-KEPT: list[Any] = [ClosedForm, Newcomers, Tables, Learned, Neighbours]
-"""Types beside tensors that a file may hold."""
 Made = TypeVar("Made")
 
 
 class Stages:
     """Results of stages of one training, a file each."""
 
-    def __init__(self, out: Path | None, about: Mapping[str, Any], device: torch.device) -> None:
+    def __init__(
+        self, out: Path | None, about: Mapping[str, Any], device: torch.device, types: Sequence[type]
+    ) -> None:
         """Take where they lie.
 
         Args:
             out: gets the folder of stages; None to keep nothing.
             about: all that decides what the stages make, as JSON can tell it.
             device: where they are needed.
+            types: what a file may hold beside tensors and Python's own.
         """
+        self._types = list(types)
         self._folder, self._device = out and out / FOLDER, device
         self._digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
@@ -59,7 +58,7 @@ class Stages:
         return made
 
     def _read(self, path: Path) -> dict[str, Any]:
-        with torch.serialization.safe_globals(KEPT), warnings.catch_warnings():
+        with torch.serialization.safe_globals(self._types), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Validating sparse")  # which takes no time to speak of
             found: dict[str, Any] = torch.load(path, self._device, weights_only=True)
         return found
@@ -73,3 +72,7 @@ def is_kept(out: Path) -> bool:
 def forget(out: Path) -> None:
     """Remove what is kept of a training that ended, or that another replaces."""
     shutil.rmtree(out / FOLDER, ignore_errors=True)
+
+
+NO_STAGES = Stages(None, {}, torch.device("cpu"), ())
+"""Keeps nothing."""

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from visrec_training import stages
 from visrec_training.baselines import popularity_of
 from visrec_training.checkpoint import Checkpoint
+from visrec_training.closed_form import KEPT
 from visrec_training.config import ModelConfig, TrainConfig
 from visrec_training.encoder import Encoder
 from visrec_training.errors import CheckpointError, DataError
@@ -114,7 +115,7 @@ class Trainer:
             "model": dataclasses.asdict(model_config),
             "train": dataclasses.asdict(config),
         }
-        kept = Stages(out if keeps_stages else None, about, device)
+        kept = Stages(out if keeps_stages else None, about, device, KEPT)
         self.live = LiveItems(self.model, prepared, texts, self.vocabulary, config, kept)
         self.summary = summarize(prepared, cut_texts(self.live.texts_cut, model_config.item_words))
         self.validation = Validation(split, catalogue, config.seed + 1)
