@@ -33,7 +33,7 @@ class Stages:
             device: where they are needed.
             types: what a file may hold beside tensors and Python's own.
         """
-        self._types = list(types)
+        self._types: list[Any] = list(types)
         self._folder, self._device = out and out / FOLDER, device
         self._digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
