@@ -76,7 +76,7 @@ def test_an_item_that_is_predicted_from_all_others_is_predicted_as_by_ease(seed,
 
 
 def test_an_item_is_predicted_from_those_that_it_is_most_often_chosen_with(monkeypatch):
-    monkeypatch.setattr(local_weights, "CANDIDATES", 3)
+    monkeypatch.setattr(local_weights, "CANDIDATES", (3, 3))
     groups = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     people = people_of([*groups * 5, *crowd(people=10)])
     weights = fit_local_weights(people, NO_WORDS, 1.0).toarray()
@@ -94,7 +94,7 @@ def test_blocks_change_nothing(monkeypatch):
 
 def test_where_items_are_very_many_the_counts_of_fewer_others_are_kept_of_each(monkeypatch):
     people = people_of([[0, 1, 2]] * 9 + [[0, 3], [4, 5]])
-    monkeypatch.setattr(local_weights, "CANDIDATES", 1)
+    monkeypatch.setattr(local_weights, "CANDIDATES", (1, 1))
     monkeypatch.setattr(local_weights, "KEPT_NUMBERS", ITEMS)
     weights = fit_local_weights(people, NO_WORDS, 1.0).toarray()
     assert np.flatnonzero(weights[:, 3]).tolist() == [0]

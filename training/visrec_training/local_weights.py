@@ -8,7 +8,9 @@ Time and memory grow with what people did.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,8 @@ from tqdm import tqdm
 from visrec_training.people import People
 from visrec_training.transitions import Transitions
 
-CANDIDATES = 128  # items that an item is predicted from
+CANDIDATES = 64, 128  # items that an item is predicted from: the least and the most
+CANDIDATE_NUMBERS = 1 << 26  # of all items, between the least and the most
 KEPT = 1_024  # of an item's counts of who chose it with others, those by which it is most alike
 KEPT_NUMBERS = 1 << 28  # of all items: where they are very many, fewer of each are kept
 BLOCK = 256  # items solved at once
@@ -52,7 +55,7 @@ def _strongest_products(rows: sparse.csr_array, columns: sparse.csr_array) -> sp
     """
     sizes = columns.multiply(columns).sum(axis=1)
     count, transposed = len(sizes), columns.T.tocsr()
-    most = min(count, max(2 * CANDIDATES, min(KEPT, KEPT_NUMBERS // count)) + 1)
+    most = min(count, max(2 * CANDIDATES[1], min(KEPT, KEPT_NUMBERS // count)) + 1)
     # what is not written of these takes no memory
     indices, data = np.empty(count * most, np.int32), np.empty(count * most, np.float32)
     indptr = np.zeros(count + 1, np.int64)
@@ -78,18 +81,35 @@ def _rows_of_products(
             yield products.indices[first:end], products.data[first:end]
 
 
+Solved: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int64]]
+"""Who speaks for some items, one item after another, how much, and how many for each."""
+
+
 def _fit(together: sparse.csr_array, wanted: sparse.csr_array, ridge: float) -> sparse.csr_array:
     """Predict each item from those that are strongest in its row of `wanted`."""
     count = together.shape[0]
-    speakers, votes, sizes = [], [], []
-    with tqdm(total=count, desc="weighing items", unit="item", leave=False) as progress:
-        for start in range(0, count, BLOCK):
-            chosen = [_others(wanted, item) for item in range(start, min(start + BLOCK, count))]
-            votes.append(_solve(together, chosen, ridge))
-            speakers.append(np.concatenate([speaking for speaking, _ in chosen]))
-            sizes += [len(speaking) for speaking, _ in chosen]
-            progress.update(len(chosen))
-    flat = np.concatenate(votes), np.concatenate(speakers), np.cumsum([0, *sizes])
+    most = int(np.clip(CANDIDATE_NUMBERS // count, *CANDIDATES))
+
+    def fit(start: int) -> Solved:
+        chosen = [_others(wanted, item, most) for item in range(start, min(start + BLOCK, count))]
+        speaking = [others for others, _ in chosen]
+        sizes = np.asarray([len(each) for each in speaking])
+        return np.concatenate(speaking), _solve(together, chosen, ridge), sizes
+
+    solved: list[Solved] = []
+    with (
+        tqdm(total=count, desc="weighing items", unit="item", leave=False) as progress,
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+    ):
+        try:
+            for block in pool.map(fit, range(0, count, BLOCK)):
+                solved.append(block)
+                progress.update(len(block[2]))
+        except BaseException:  # Ctrl-C does not wait for what was not begun
+            pool.shutdown(cancel_futures=True)
+            raise
+    speakers, votes, sizes = map(np.concatenate, zip(*solved, strict=True))
+    flat = votes, speakers, np.append(0, sizes.cumsum())
     weights = sparse.csc_array(flat, shape=(count, count)).tocsr()
     weights.eliminate_zeros()
     return weights
@@ -116,7 +136,7 @@ def _solve(
         shared = together[speakers]
         column = place[shared.indices]
         found = np.flatnonzero(column >= 0)
-        row = np.searchsorted(shared.indptr, found, side="right") - 1
+        row = np.arange(len(speakers)).repeat(np.diff(shared.indptr))[found]
         system[row, column[found]] = shared.data[found]
         answer[: len(speakers), 0] = counts
         place[speakers] = -1
@@ -126,9 +146,11 @@ def _solve(
     return np.concatenate([row[: len(each), 0] for row, (each, _) in zip(solved, chosen, strict=True)])
 
 
-def _others(wanted: sparse.csr_array, item: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """The strongest of an item's row without itself, and how strong they are."""
+def _others(
+    wanted: sparse.csr_array, item: int, most: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """The strongest of an item's row without itself, at most so many, and how strong they are."""
     place = slice(wanted.indptr[item], wanted.indptr[item + 1])
     others, counts = wanted.indices[place], wanted.data[place]
-    kept = np.flatnonzero(others != item)[:CANDIDATES]
+    kept = np.flatnonzero(others != item)[:most]
     return others[kept], counts[kept]
