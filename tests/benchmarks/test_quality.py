@@ -17,9 +17,9 @@ WITHOUT = ("--no-cornac", "--no-rectools")
 
 @pytest.fixture(scope="module", autouse=True)
 def short():
-    """Each variant is trained for one epoch."""
+    """Each variant is its closed form."""
     variants = {
-        name: dataclasses.replace(each, train={**each.train, "epochs": 1}) for name, each in VARIANTS.items()
+        name: dataclasses.replace(each, train={**each.train, "epochs": 0}) for name, each in VARIANTS.items()
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "VARIANTS", variants)
@@ -28,7 +28,7 @@ def short():
 
 @pytest.fixture(scope="module")
 def words(split_shop, cache, tmp_path_factory):
-    """What every call gets; a variant's training is short, and real."""
+    """What every call gets; a variant's closed form is quick, and real."""
     work = tmp_path_factory.mktemp("work")
     options = ("--data", split_shop, "--cache", cache, "--work", work, "--out", work / "quality.json")
     return [str(word) for word in (*options, "--seeds", 2, "--variants", "visrec", VARIANT, *WITHOUT)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -52,15 +53,25 @@ class Audiences:
     """How much the kernel itself counts beside."""
     evenness: float
 
-    def predict(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """What the items that were met say for others, float32 [n, k], and what makes each of them, [n, k].
+    def kernel(self, rows: Tensor) -> Tensor:
+        """How alike the content of others, int64 [k] of the catalogue, is to theirs: float32 [n, k]."""
+        return self.content.kernel(self.met, rows, self.recipe).float()
+
+    def regress(self, values: Tensor) -> Tensor:
+        """What predicts values of other items, [k, m], as kernel.T @ this: float32 [n, m].
 
         Args:
-            rows: int64 [k], of the catalogue.
+            values: [n, m], of the items that were met.
         """
-        kernel = self.content.kernel(self.met, rows, self.recipe)
-        shares = (self.inverse @ kernel).float()
-        return _even(self.alike @ shares + self.likeness * kernel.float(), self.evenness), shares
+        return (self.inverse @ values.double()).float()
+
+    def foretell(self, kernel: Tensor) -> Tensor:
+        """What the items that were met say for others, float32 [n, k], by their `kernel`."""
+        return _even(self._by_kernel @ kernel + self.likeness * kernel, self.evenness)
+
+    @cached_property
+    def _by_kernel(self) -> Tensor:
+        return self.regress(self.alike.T).T
 
     def predict_others(self, votes: Tensor) -> Tensor:
         """What content predicts of each column of votes, float32 [n, n], from all other columns."""

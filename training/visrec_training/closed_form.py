@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from visrec_training.audiences import CHOICE_ITEMS, Audiences, fit_audiences
 from visrec_training.collaborative import Learned, learn_places, met_items
@@ -182,14 +183,16 @@ class _Assembly:
         sources, targets = [self.sources[:0]], [self.sources[:0]]
         said = [self._among_known(torch.arange(len(self.learned.rows), device=rows.device))]
         by_audience, by_content = _Loudest(rows), _Loudest(rows)
-        for block in new.split(BLOCK):
-            foretold, shares = self.audiences.predict(block)
-            foretold *= self.scale
-            sources.append(shares.T @ self.sources)
+        regress = self.audiences.regress
+        of_sources, of_rest, of_columns = regress(self.sources), regress(self.rest), regress(self.rest.T)
+        for block in tqdm(new.split(BLOCK), desc="placing new items", unit="block", leave=False):
+            kernel = self.audiences.kernel(block)
+            foretold = self.scale * self.audiences.foretell(kernel)
+            sources.append(kernel.T @ of_sources)
             targets.append((self.project @ foretold).T)
-            said.append(entries(shares.T @ self.rest, block, rows))
+            said.append(entries(kernel.T @ of_rest, block, rows))
             by_audience.hear(block, foretold - self.sources @ targets[-1].T)
-            by_content.hear(block, self.rest @ shares)
+            by_content.hear(block, of_columns.T @ kernel)
         placed = Newcomers(new, torch.cat(sources), torch.cat(targets))
         return placed, Tables(table(said, count), rows, by_audience.table(), by_content.table())
 
