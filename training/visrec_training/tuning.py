@@ -15,10 +15,11 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
 from visrec_training.live_items import LiveItems
 from visrec_training.lookup import find
+from visrec_training.metrics import ranking_metrics
 from visrec_training.model import Model
 from visrec_training.queries import Section
 from visrec_training.rehearsal import Rehearsal
-from visrec_training.retrieval import Modalities, Read, read_queries
+from visrec_training.retrieval import Modalities, Read, rank_catalogue, read_queries
 from visrec_training.rows import Rows
 from visrec_training.split import Split
 from visrec_training.validation import BOTH, HISTORY, PICTURE, Validation
@@ -99,10 +100,22 @@ class Tuning:
         """Validation's figures; none where there are no questions."""
         if self._validation.lacking:
             return {}
-        figures = {"ndcg@10": self._questions(self._items(), self._known).ndcg()}
+        figures = {"ndcg@10": self._ndcg(self._items(), self._known)}
         if self._with_new:
-            figures["ndcg@10 with new items"] = self._rehearse_new(self._with_new)()
+            items = self._items_on_trial()
+            reached = [self._ndcg(items, section) for section in self._with_new]
+            counts = [len(section.queries) for section in self._with_new]
+            figures["ndcg@10 with new items"] = joint_quality(reached, counts)
         return figures
+
+    def _ndcg(self, items: Items, section: Section) -> float:
+        """Mean NDCG@10 of a section, over all that is sent; asked once, so nothing is kept to ask again."""
+        scorer, targets = self._scorer(items), section.queries.targets
+        ranked = (
+            rank_catalogue(scorer, self._aspects, self._maps, section, sent).rows
+            for sent in self._validation.sent
+        )
+        return float(np.mean([ranking_metrics(rows, targets)["ndcg@10"] for rows in ranked]))
 
     def _rehearse(self, sent: Sequence[Modalities] = ()) -> Callable[[], float]:
         """Says how good rankings are by the balance as it is then; all else stays as it is now.
