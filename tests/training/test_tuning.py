@@ -36,17 +36,12 @@ def test_how_much_content_counts_for_a_history_alone_says_nothing_of_pictures_an
         assert balance(asked).content == before[row]
 
 
-@given(st.integers(0, 9), st.integers(0, 9))
-def test_the_best_of_options_that_rise_and_fall_is_found(start, peak):
-    taken = []
-    best = choose(range(10), start, taken.append, lambda: -abs(taken[-1] - peak))
-    assert best == taken[-1] == peak
-
-
-def test_the_first_option_is_tried_even_behind_worse_ones():
-    taken, worth = [], [3, 0, 1, 2, 1, 9]
-    assert choose(range(6), 3, taken.append, lambda: worth[taken[-1]]) == 0
-    assert 5 not in taken, "further away than what scored worse"
+@given(st.lists(st.integers(0, 5), min_size=1), st.data())
+def test_the_best_of_all_options_is_taken(worth, data):
+    taken, start = [], data.draw(st.integers(0, len(worth) - 1))
+    best = choose(range(len(worth)), start, taken.append, lambda: worth[taken[-1]])
+    assert best == taken[-1]
+    assert worth[best] == max(worth)
 
 
 def test_of_equal_options_what_there_was_is_left():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -161,27 +161,18 @@ class Balance(nn.Module):
 def choose(
     options: Sequence[float], start: int, take: Callable[[float], None], score: Callable[[], float]
 ) -> float:
-    """Go from one option to the next as long as that scores better, and take the best.
-
-    Options further away are not tried, but for the first, which may leave something out altogether.
+    """Take each option in turn, then again the one that scored best; of equals, the one to start from.
 
     Args:
         options: in order.
-        start: the place of the one to go from.
+        start: the place of what there is now.
         take: has an option count.
         score: how good what was taken is.
     """
-
-    @cache
-    def scored(place: int) -> float:
-        take(options[place])
-        return score()
-
-    best = start
-    for step, end in ((1, len(options) - 1), (-1, 0)):
-        while best != end and scored(best + step) > scored(best):
-            best += step
-    if scored(0) > scored(best):
-        best = 0
+    scores = []
+    for option in options:
+        take(option)
+        scores.append(score())
+    best = max(range(len(options)), key=lambda place: (scores[place], place == start))
     take(options[best])
     return options[best]
