@@ -36,16 +36,11 @@ def test_how_much_content_counts_for_a_history_alone_says_nothing_of_pictures_an
         assert balance(asked).content == before[row]
 
 
-@given(st.lists(st.integers(0, 5), min_size=1), st.data())
-def test_the_best_of_all_options_is_taken(worth, data):
-    taken, start = [], data.draw(st.integers(0, len(worth) - 1))
-    best = choose(range(len(worth)), start, taken.append, lambda: worth[taken[-1]])
-    assert best == taken[-1]
-    assert worth[best] == max(worth)
-
-
-def test_of_equal_options_what_there_was_is_left():
-    assert choose(range(5), 2, lambda _: None, lambda: 1.0) == 2
+@given(st.lists(st.integers(0, 5), min_size=1))
+def test_the_best_of_all_options_is_taken_and_of_equals_the_first(worth):
+    taken = []
+    best = choose(range(len(worth)), taken.append, lambda: worth[taken[-1]])
+    assert best == taken[-1] == worth.index(max(worth))
 
 
 def test_among_very_many_items_some_are_ranked_beside_all_that_questions_name():

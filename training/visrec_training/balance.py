@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +22,15 @@ FITTED = (REGRESSION, LONG, SPECTRAL, POPULARITY, NEIGHBOURS)
 """What is fitted in closed form, in the order in which it is weighed."""
 CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
 LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
-STEPS, LEFT_OUT = (-2.0, -1.0, 0.0, 1.0, 2.0, 4.0), -6.0  # logarithms
+STEPS, LEFT_OUT = (0.0, 1.0, 2.0, 4.0, -1.0, -2.0), -6.0  # logarithms
 LOOKS = tuple(step - LEFT_OUT for step in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
 """Logarithms of the factor by which a picture raises content; the first undoes `LEFT_OUT`."""
-LOOKS_BESIDE = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+LOOKS_BESIDE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, -0.5, -1.0, -2.0)
 """Powers: beside a history of n items, a picture raises content by (1 + n) to this as well."""
-COMMON_STEPS = (-8.0, -6.0, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)
-EVEN_HISTORIES, EVEN_HISTORY = (0.3, 1.0, 3.0, 10.0, 30.0), 10.0
-"""Sizes, in items, at which regression and main directions count alike; and the one before any is chosen."""
+COMMON_STEPS = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, -6.0, -8.0, 0.5, 1.0)
+EVEN_HISTORIES = (10.0, 3.0, 1.0, 0.3, 30.0)
+"""Sizes, in items, at which regression and main directions count alike; the first before any is chosen."""
+Option = TypeVar("Option")
 
 
 class Weights(NamedTuple):
@@ -54,7 +55,7 @@ class Balance(nn.Module):
         weight[POPULARITY, TOLD] = -2
         weight[LONG, TOLD] = 4
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
-        self._set(LONG, self._long(EVEN_HISTORY))
+        self._set(LONG, self._long(EVEN_HISTORIES[0]))
 
     def forward(self, told: Tensor) -> Weights:
         """Weigh.
@@ -91,7 +92,7 @@ class Balance(nn.Module):
             score: how well the model ranks as it is now.
         """
         for part in parts:
-            choose(*self._options(part), partial(self._set, part), score)
+            choose(self._options(part), partial(self._set, part), score)
 
     def weigh_looks(self, alone: Callable[[], float], beside: Callable[[], float]) -> None:
         """Choose how much likeness in the content space counts where a picture is sent.
@@ -102,11 +103,8 @@ class Balance(nn.Module):
             alone: how well pictures are answered as it is now, sent alone.
             beside: how well, sent with a history.
         """
-        for place, options, start, score in (
-            (HAS_PICTURE, LOOKS, -LEFT_OUT, alone),
-            (TOLD_BESIDE, LOOKS_BESIDE, 0.0, beside),
-        ):
-            choose(options, options.index(start), partial(self._raise_content, place), score)
+        for place, options, score in ((HAS_PICTURE, LOOKS, alone), (TOLD_BESIDE, LOOKS_BESIDE, beside)):
+            choose(options, partial(self._raise_content, place), score)
 
     def weigh_content(self, score: Callable[[], float]) -> None:
         """Choose how much content counts where nothing but a history is sent.
@@ -115,13 +113,8 @@ class Balance(nn.Module):
             score: how well histories are answered as it is now.
         """
         start = self.weight[CONTENT, HISTORY_ALONE].item()
-        steps = (LEFT_OUT, *STEPS)
-        choose(
-            [start + step for step in steps],
-            steps.index(0),
-            partial(self._raise_content, HISTORY_ALONE),
-            score,
-        )
+        options = [start + step for step in (*STEPS, LEFT_OUT)]
+        choose(options, partial(self._raise_content, HISTORY_ALONE), score)
 
     @torch.no_grad()
     def temper(self, excess: Callable[[], float]) -> None:
@@ -135,16 +128,15 @@ class Balance(nn.Module):
         def scale(step: float) -> None:
             self.bias[:NEIGHBOURS] = balanced + step
 
-        choose(COMMON_STEPS, COMMON_STEPS.index(0), scale, lambda: -abs(excess()))
+        choose(COMMON_STEPS, scale, lambda: -abs(excess()))
 
-    def _options(self, part: int) -> tuple[list[float], int]:
-        """What is tried, and the place of what it is now."""
+    def _options(self, part: int) -> list[float]:
         if part == LONG:
-            return list(map(self._long, EVEN_HISTORIES)), EVEN_HISTORIES.index(EVEN_HISTORY)
+            return [self._long(size) for size in EVEN_HISTORIES]
         start = self.bias[part].item()
         # popularity is all that a new visitor is led by
-        steps = STEPS if part == POPULARITY else (LEFT_OUT, *STEPS)
-        return [min(start + step, MAX_LOG_SCALE) for step in steps], steps.index(0)
+        steps = STEPS if part == POPULARITY else (*STEPS, LEFT_OUT)
+        return [min(start + step, MAX_LOG_SCALE) for step in steps]
 
     def _long(self, even_history: float) -> float:
         return -self.weight[LONG, TOLD].item() * math.log1p(even_history)
@@ -158,21 +150,13 @@ class Balance(nn.Module):
         self.bias[part] = value
 
 
-def choose(
-    options: Sequence[float], start: int, take: Callable[[float], None], score: Callable[[], float]
-) -> float:
-    """Take each option in turn, then again the one that scored best; of equals, the one to start from.
-
-    Args:
-        options: in order.
-        start: the place of what there is now.
-        take: has an option count.
-        score: how good what was taken is.
-    """
+def choose(options: Iterable[Option], take: Callable[[Option], None], score: Callable[[], float]) -> Option:
+    """Take each option in turn, then again the one that scored best; of equals, the first."""
     scores = []
-    for option in options:
+    tried = list(options)
+    for option in tried:
         take(option)
         scores.append(score())
-    best = max(range(len(options)), key=lambda place: (scores[place], place == start))
-    take(options[best])
-    return options[best]
+    best = tried[scores.index(max(scores))]
+    take(best)
+    return best

@@ -31,9 +31,9 @@ SCORED_ITEMS, ASKED_ITEMS = 40_000_000, 4_000_000
 RANKED = SCORED_ITEMS // SCORED[0]
 """Items, the most: where there are more, so many are drawn, always the same, beside those that are named."""
 SHORT = 3  # items of a history that is not long
-NEW_SCALES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+NEW_SCALES = (1.0, 0.0, 0.25, 0.5, 2.0, 4.0, 8.0)
 """How loud histories may speak for new items, next to what puts these as far apart as known ones."""
-FINER = (0.7, 0.84, 1.0, 1.2, 1.4)  # times the best of those
+FINER = (1.0, 0.7, 0.84, 1.2, 1.4)  # times the best of those
 NEW_SHARE = 0.35
 """Weight of new items in the geometric mean, next to 1 - NEW_SHARE of known ones: they draw fewer
 interactions, but have to be found."""
@@ -186,14 +186,14 @@ class Tuning:
             if power:
                 history.fade(power)
 
-        choose(FADES, 0, fade, lambda: self._rehearse([HISTORY])())
+        choose(FADES, fade, lambda: self._rehearse([HISTORY])())
 
     def _scale_new_items(self) -> None:
         asked = [section.first(self._asked_count) for section in self._with_new]
         take, quality = partial(setattr, self._live, "new_scale"), self._rehearse_scales(asked)
-        best = choose(NEW_SCALES, NEW_SCALES.index(1), take, quality)
+        best = choose(NEW_SCALES, take, quality)
         if best:
-            choose([best * step for step in FINER], FINER.index(1), take, quality)
+            choose([best * step for step in FINER], take, quality)
 
     def _temper(self) -> None:
         rehearsal = self._questions(self._items(), self._known.first(self._asked_count))
