@@ -9,11 +9,13 @@ from scipy import sparse
 
 from visrec_training import item_weights, local_weights
 from visrec_training.content import Content
-from visrec_training.item_weights import DenseWeights, SparseWeights, ease
+from visrec_training.item_weights import DenseWeights, SparseWeights, ease, fit_weights
 from visrec_training.local_weights import fit_local_weights
 from visrec_training.neighbours import NEIGHBOURS, strongest_entries
 from visrec_training.people import People
+from visrec_training.queries import Queries, Section
 from visrec_training.rows import Ragged
+from visrec_training.stages import NO_STAGES
 
 ITEMS = 12
 CPU = torch.device("cpu")
@@ -52,6 +54,42 @@ def test_people_can_be_asked_about_some_items_alone(sequences, some):
     assert torch.equal(people_of(sequences, sorted(some)).together(), people.among(chosen).together())
 
 
+@settings(deadline=None)
+@given(SEQUENCES, st.sampled_from([0.0, 0.5, 1.0]))
+def test_people_who_chose_much_may_count_less(sequences, share):
+    people = people_of(sequences)
+    chose = people.weighed(share)
+    counted = torch.from_numpy((chose.T @ chose).toarray())
+    alike = people.together(share)  # of these a multiple, so that all choices together count as they did
+    assert counted.trace() == pytest.approx(people.sizes.sum())
+    torch.testing.assert_close(counted * alike.trace(), alike * counted.trace())
+    if not share:
+        assert torch.equal(counted, people.together())
+
+
+def test_who_counts_less_is_chosen_on_validation():
+    """A few people chose pairs that belong together; the others a lot at random."""
+    pairs = [[item, item + 1] for item in range(0, ITEMS, 2)]
+    crowded = np.random.default_rng(0)
+    busy = [crowded.choice(ITEMS, ITEMS - 2, replace=False) for _ in range(40)]
+    people = people_of([*pairs, *busy])
+    items = np.arange(ITEMS)
+    asked = Queries(
+        items,
+        Ragged.single(items),
+        np.full(ITEMS, -1),
+        Ragged.single(items ^ 1),
+        Ragged.single(items),
+    )
+    nothing = torch.zeros(ITEMS, 1)
+    content = Content(nothing.double().to_sparse_coo(), nothing, nothing, nothing, nothing)
+    validation = Section(asked, np.ones(ITEMS, dtype=bool))
+    weights = fit_weights(people, None, torch.arange(ITEMS), content, validation, ITEMS, NO_STAGES)
+    votes = weights.matrix.fill_diagonal_(-torch.inf)
+    even = ease(people.together(), 1.0).fill_diagonal_(-torch.inf)
+    assert votes.argmax(1).tolist() == (items ^ 1).tolist() != even.argmax(1).tolist()
+
+
 def test_what_sums_up_to_taste_is_its_root():
     people = people_of(crowd())
     shares = people.shares(0.4).to_dense()
@@ -61,13 +99,18 @@ def test_what_sums_up_to_taste_is_its_root():
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 30.0]), st.sampled_from([0.0, 0.3]))
-def test_an_item_that_is_predicted_from_all_others_is_predicted_as_by_ease(seed, ridge, density):
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1.0, 30.0]),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_an_item_that_is_predicted_from_all_others_is_predicted_as_by_ease(seed, ridge, density, dropout):
     people = people_of(crowd(seed))
     words = sparse.random_array((ITEMS, 4), density=density, rng=seed, dtype=np.float32).tocsr()
-    weights = fit_local_weights(people, words, ridge).toarray()
+    weights = fit_local_weights(people.chose, words, ridge, dropout).toarray()
     gram = people.together() + torch.from_numpy((words @ words.T).toarray()).double()
-    whole = ease(gram, ridge).float().numpy()
+    whole = ease(gram, ridge, dropout).float().numpy()
     together = gram.numpy() > 0
     if together.all():  # who shares neither people nor words with an item is none of its candidates
         np.testing.assert_allclose(weights, whole, atol=1e-4)
@@ -79,7 +122,7 @@ def test_an_item_is_predicted_from_those_that_it_is_most_often_chosen_with(monke
     monkeypatch.setattr(local_weights, "CANDIDATES", (3, 3))
     groups = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     people = people_of([*groups * 5, *crowd(people=10)])
-    weights = fit_local_weights(people, NO_WORDS, 1.0).toarray()
+    weights = fit_local_weights(people.chose, NO_WORDS, 1.0).toarray()
     for group in groups:
         for item in group:
             assert set(np.flatnonzero(weights[:, item])) == set(group) - {item}
@@ -87,22 +130,22 @@ def test_an_item_is_predicted_from_those_that_it_is_most_often_chosen_with(monke
 
 def test_blocks_change_nothing(monkeypatch):
     people = people_of(crowd())
-    at_once = fit_local_weights(people, NO_WORDS, 1.0).toarray()
+    at_once = fit_local_weights(people.chose, NO_WORDS, 1.0).toarray()
     monkeypatch.setattr(local_weights, "BLOCK", 5)
-    np.testing.assert_allclose(fit_local_weights(people, NO_WORDS, 1.0).toarray(), at_once, atol=1e-6)
+    np.testing.assert_allclose(fit_local_weights(people.chose, NO_WORDS, 1.0).toarray(), at_once, atol=1e-6)
 
 
 def test_where_items_are_very_many_the_counts_of_fewer_others_are_kept_of_each(monkeypatch):
     people = people_of([[0, 1, 2]] * 9 + [[0, 3], [4, 5]])
     monkeypatch.setattr(local_weights, "CANDIDATES", (1, 1))
     monkeypatch.setattr(local_weights, "KEPT_NUMBERS", ITEMS)
-    weights = fit_local_weights(people, NO_WORDS, 1.0).toarray()
+    weights = fit_local_weights(people.chose, NO_WORDS, 1.0).toarray()
     assert np.flatnonzero(weights[:, 3]).tolist() == [0]
     assert set(np.flatnonzero(weights[:, 0])) < {1, 2}, "of those that it shares most people with"
 
 
 def test_blocks_leave_the_same_rest(monkeypatch):
-    local = SparseWeights(fit_local_weights(people_of(crowd()), NO_WORDS, 5.0), CPU)
+    local = SparseWeights(fit_local_weights(people_of(crowd()).chose, NO_WORDS, 5.0), CPU)
     sources, targets = torch.randn(2, ITEMS, 3, generator=torch.Generator().manual_seed(0))
     kept = torch.arange(1, ITEMS)
     at_once = laid_out(local.rest(sources, targets, 2.0, kept))
@@ -112,7 +155,7 @@ def test_blocks_leave_the_same_rest(monkeypatch):
 
 def test_sparse_weights_leave_the_same_rest_as_dense_ones():
     people = people_of([list(range(ITEMS)), *crowd()])  # everything was chosen with everything
-    local = SparseWeights(fit_local_weights(people, NO_WORDS, 5.0), CPU)
+    local = SparseWeights(fit_local_weights(people.chose, NO_WORDS, 5.0), CPU)
     dense = DenseWeights(torch.from_numpy(local.votes.toarray()).double())
     generator = torch.Generator().manual_seed(0)
     sources, targets = torch.randn(2, ITEMS, 3, generator=generator)
@@ -142,7 +185,7 @@ def test_of_any_entries_the_strongest_of_each_speaker_stay(seed, count):
 
 
 def test_an_item_nobody_chose_with_another_says_nothing():
-    weights = fit_local_weights(people_of([[item] for item in range(ITEMS)]), NO_WORDS, 1.0)
+    weights = fit_local_weights(people_of([[item] for item in range(ITEMS)]).chose, NO_WORDS, 1.0)
     assert weights.nnz == 0
 
 

@@ -138,8 +138,8 @@ def audience_cosine(together: Tensor) -> Tensor:
     return (together / norms / norms.unsqueeze(1)).float()
 
 
-def ridge_inverse(kernel: Tensor, ridge: float) -> Tensor:
-    """Inverse of a kernel, float64 [n, n], to whose diagonal a ridge was added."""
+def ridge_inverse(kernel: Tensor, ridge: float | Tensor) -> Tensor:
+    """Inverse of a kernel, float64 [n, n], to whose diagonal a ridge, or float64 [n], was added."""
     kernel = kernel.clone()
     kernel.diagonal().add_(ridge)
     return torch.cholesky_inverse(torch.linalg.cholesky(kernel))

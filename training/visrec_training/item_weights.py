@@ -1,16 +1,18 @@
 """How much one item that people met says for another: ridge regression of each item on all others.
 
 EASE (Steck, WWW 2019), with words that two items share counted beside the people they share (Jeunen et al.,
-Closed-Form Models for Collaborative Filtering with Side-Information, RecSys 2020). Where an order is known,
-what people chose after what is mixed in (`transitions`). All strengths are chosen on validation.
+Closed-Form Models for Collaborative Filtering with Side-Information, RecSys 2020). People who chose much may
+count less, and items that many chose may be held smaller, as dropout would (EDLAE, Steck, NeurIPS 2020).
+Where an order is known, what people chose after what is mixed in (`transitions`). All strengths are chosen on
+validation.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -35,9 +37,13 @@ COMMONEST = (
     5_000  # items that have a word which counts where items are many: more would cost more than it tells
 )
 RIDGES, WORDS = (100.0, 10.0, 300.0, 1000.0), (1.0, 0.0, 10.0, 30.0)
-"""In people; the first where nothing can be validated."""
+"""In people; the first where nothing can be validated, as of all options."""
+ACTIVITY = (0.0, 0.5, 0.75)
+"""Powers of how much a person chose, by which that person counts less."""
+DROPOUTS = (0.0, 0.3, 0.5)
+"""Shares of a history that are dropped where items are predicted from it."""
 ORDERS = (0.0, 0.3, 0.5, 0.7)
-"""Shares of what comes after what; the first where nothing can be validated."""
+"""Shares of what comes after what."""
 Matrix = TypeVar("Matrix", Tensor, sparse.csr_array)
 
 
@@ -142,33 +148,45 @@ def fit_weights(
     chosen = stages.keep("strengths", lambda: _strengths(people, transitions, met, content, validation))
     if len(met) > most_dense:
         words = _rare_words(content, met, chosen.words)
-        local = _kept(stages, "chosen together", lambda: fit_local_weights(people, words, chosen.ridge))
+        chose = people.weighed(chosen.activity)
+        local = _kept(
+            stages,
+            "chosen together",
+            lambda: fit_local_weights(chose, words, chosen.ridge, chosen.dropout),
+        )
         if transitions and chosen.order:
             after = _kept(
                 stages, "chosen after others", lambda: fit_local_transitions(transitions, chosen.ridge)
             )
             local = _mixed(local, after, chosen.order, sparse.linalg.norm)
         return SparseWeights(local, met.device)
-    together = people.together()
+    together = _together(people, chosen.activity)
     if chosen.words:
         together += chosen.words * content.shared_words(met, met)
-    votes = ease(together, chosen.ridge)
+    votes = ease(together, chosen.ridge, chosen.dropout)
     if transitions and chosen.order:
         votes = _mixed(votes, transitions.weights(chosen.ridge), chosen.order, torch.linalg.norm)
     return DenseWeights(votes)
 
 
-def ease(gram: Tensor, ridge: float) -> Tensor:
+def ease(gram: Tensor, ridge: float, dropout: float = 0.0) -> Tensor:
     """Item-to-item weights [n, n] that predict each item from the others; the diagonal is 0.
 
     Args:
         gram: float64 [n, n], how often two items occur together.
         ridge: λ.
+        dropout: p, share of what predicts that is dropped: p / (1 - p) of how often an item occurs joins λ.
     """
-    precision = ridge_inverse(gram, ridge)
+    precision = ridge_inverse(gram, ridge + dropout / (1 - dropout) * gram.diagonal())
     weights = precision / -precision.diagonal()
     weights.diagonal().zero_()
     return weights
+
+
+def _together(people: People, activity: float) -> Tensor:
+    """How often two items were chosen by one person, float64 [n, n]."""
+    chose = people.weighed(activity)
+    return torch.from_numpy((chose.T @ chose).toarray()).to(people.device)
 
 
 def _rare_words(content: Content, met: Tensor, share: float) -> sparse.csr_array:
@@ -196,40 +214,55 @@ def _kept(stages: Stages, name: str, make: Callable[[], sparse.csr_array]) -> sp
 class Strengths:
     """What is chosen on validation."""
 
-    words: float
+    words: float = WORDS[0]
     """How much shared words count beside shared people."""
-    ridge: float
+    ridge: float = RIDGES[0]
     """In people."""
-    order: float
+    activity: float = ACTIVITY[0]
+    """Of `ACTIVITY`."""
+    dropout: float = DROPOUTS[0]
+    """Of `DROPOUTS`."""
+    order: float = ORDERS[0]
     """Share of what comes after what, in the weights."""
+
+
+CHOSEN = (
+    ("words", WORDS),
+    ("ridge", RIDGES),
+    ("activity", ACTIVITY),
+    ("dropout", DROPOUTS),
+    ("ridge", RIDGES),  # who counts less, and what is dropped, change what is best
+)
+"""What is chosen in turn, all else as it is then."""
 
 
 def _strengths(
     people: People, transitions: Transitions | None, met: Tensor, content: Content, validation: Section
 ) -> Strengths:
-    chosen = people.most_met(CHOICE_ITEMS)
-    rows = met[chosen]
+    among = people.most_met(CHOICE_ITEMS)
+    rows = met[among]
     asked = _among(validation.first(CHOICE_PEOPLE), rows)
     if not len(asked.queries):
-        return Strengths(WORDS[0], RIDGES[0], ORDERS[0])
-    together, shared = people.among(chosen).together(), content.shared_words(rows, rows)
-    histories = _histories(asked.queries, rows)
+        return Strengths()
+    shared, histories = content.shared_words(rows, rows), _histories(asked.queries, rows)
+    together = cache(partial(_together, people.among(among)))
+
+    def fit(tried: Strengths) -> Tensor:
+        return ease(together(tried.activity) + tried.words * shared, tried.ridge, tried.dropout)
 
     def score(votes: Tensor) -> float:
         ranked = rank_scores((histories @ votes.float()).cpu().numpy(), asked)
         return ranking_metrics(ranked, asked.queries.targets)["ndcg@10"]
 
-    @cache
-    def score_sets(words: float, ridge: float) -> float:
-        return score(ease(together + words * shared, ridge))
-
-    words = max(WORDS, key=lambda each: score_sets(each, RIDGES[0]))
-    ridge = max(RIDGES, key=lambda each: score_sets(words, each))
+    fitted = cache(lambda tried: score(fit(tried)))
+    chosen = Strengths()
+    for name, options in CHOSEN:
+        chosen = max((replace(chosen, **{name: each}) for each in options), key=fitted)
     if transitions is None:
-        return Strengths(words, ridge, ORDERS[0])
-    votes, after = ease(together + words * shared, ridge), transitions.among(chosen).weights(ridge)
+        return chosen
+    votes, after = fit(chosen), transitions.among(among).weights(chosen.ridge)
     order = max(ORDERS, key=lambda each: score(_mixed(votes, after, each, torch.linalg.norm)))
-    return Strengths(words, ridge, order)
+    return replace(chosen, order=order)
 
 
 def _mixed(votes: Matrix, after: Matrix, order: float, norm: Callable[[Matrix], float]) -> Matrix:

@@ -18,7 +18,6 @@ import torch
 from scipy import sparse
 from tqdm import tqdm
 
-from visrec_training.people import People
 from visrec_training.transitions import Transitions
 
 CANDIDATES = 64, 128  # items that an item is predicted from: the least and the most
@@ -28,17 +27,20 @@ KEPT_NUMBERS = 1 << 28  # of all items: where they are very many, fewer of each 
 BLOCK = 256  # items solved at once
 
 
-def fit_local_weights(people: People, words: sparse.csr_array, ridge: float) -> sparse.csr_array:
+def fit_local_weights(
+    chose: sparse.csr_array, words: sparse.csr_array, ridge: float, dropout: float = 0.0
+) -> sparse.csr_array:
     """Fit the weights, float32 [n, n]: row i is what i says, and the diagonal is 0.
 
     Args:
-        people: who chose which of n items.
+        chose: float [people, n], how much who chose which of n items counts.
         words: float32 [n, V], whose products count beside the people whom two items share.
         ridge: λ, in people.
+        dropout: p, of `ease`.
     """
-    by_item = sparse.hstack([people.chose.T.astype(np.float32), words]).tocsr()
+    by_item = sparse.hstack([chose.T.astype(np.float32), words]).tocsr()
     together = _strongest_products(by_item, by_item)
-    return _fit(together, together, ridge)
+    return _fit(together, together, ridge, dropout)
 
 
 def fit_local_transitions(transitions: Transitions, ridge: float) -> sparse.csr_array:
@@ -85,7 +87,9 @@ Solved: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.ND
 """Who speaks for some items, one item after another, how much, and how many for each."""
 
 
-def _fit(together: sparse.csr_array, wanted: sparse.csr_array, ridge: float) -> sparse.csr_array:
+def _fit(
+    together: sparse.csr_array, wanted: sparse.csr_array, ridge: float, dropout: float = 0.0
+) -> sparse.csr_array:
     """Predict each item from those that are strongest in its row of `wanted`."""
     count = together.shape[0]
     most = int(np.clip(CANDIDATE_NUMBERS // count, *CANDIDATES))
@@ -94,7 +98,7 @@ def _fit(together: sparse.csr_array, wanted: sparse.csr_array, ridge: float) -> 
         chosen = [_others(wanted, item, most) for item in range(start, min(start + BLOCK, count))]
         speaking = [others for others, _ in chosen]
         sizes = np.asarray([len(each) for each in speaking])
-        return np.concatenate(speaking), _solve(together, chosen, ridge), sizes
+        return np.concatenate(speaking), _solve(together, chosen, ridge, dropout), sizes
 
     solved: list[Solved] = []
     with (
@@ -119,6 +123,7 @@ def _solve(
     together: sparse.csr_array,
     chosen: Sequence[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]],
     ridge: float,
+    dropout: float,
 ) -> npt.NDArray[np.float32]:
     """The regressions of some items: how much each of those that speak for them says, one after another.
 
@@ -126,6 +131,7 @@ def _solve(
         together: float32 [n, n], how often two items occur together.
         chosen: for each item which others, int32 [k], speak for it, and how often they occur with it.
         ridge: λ.
+        dropout: p, of `ease`.
     """
     width = max(1, *(len(speakers) for speakers, _ in chosen))
     systems = np.zeros((len(chosen), width, width), np.float32)
@@ -141,6 +147,7 @@ def _solve(
         answer[: len(speakers), 0] = counts
         place[speakers] = -1
     systems = np.maximum(systems, systems.transpose(0, 2, 1))  # a long row may lack what a short one has
+    systems[:, np.arange(width), np.arange(width)] /= 1 - dropout
     systems[:, np.arange(width), np.arange(width)] += ridge
     solved = torch.linalg.solve(torch.from_numpy(systems), torch.from_numpy(answers)).numpy()
     return np.concatenate([row[: len(each), 0] for row, (each, _) in zip(solved, chosen, strict=True)])

@@ -64,6 +64,20 @@ class People:
         weights = sparse.diags_array(self.sizes.clip(min=1) ** -share)
         return torch.from_numpy((self.chose.T @ weights @ self.chose).toarray()).to(self.device)
 
+    def weighed(self, share: float) -> sparse.csr_array:
+        """Who chose what, so that products of two columns count people by how much they chose.
+
+        Args:
+            share: by which power of it a person counts less; all choices together count as they did.
+
+        Returns:
+            float64 [people, n].
+        """
+        weights = self.sizes.clip(min=1) ** -share
+        chosen = self.sizes.sum()
+        scale = chosen / (weights @ self.sizes) if chosen else 1.0
+        return (sparse.diags_array(np.sqrt(scale * weights)) @ self.chose).tocsr()
+
     def shares(self, power: float) -> Tensor:
         """Who chose what, over the root of how much they chose and a power of who did: sparse [people, n].
 
