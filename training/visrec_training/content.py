@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from torch import Tensor
 
 from visrec_training.attention import LEAST_GIST
@@ -82,8 +83,16 @@ class Content:
         return self.compare(rows, columns).kernel(recipe)
 
     def shared_words(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """How alike their words are, float64 [rows, columns]."""
-        return products(*(self.words.index_select(0, chosen) for chosen in (rows, columns)))
+        """How alike their words are, float64 [rows, columns]; the work does not grow with N."""
+        one, other = (self.words_by_row[chosen.cpu().numpy()] for chosen in (rows, columns))
+        return torch.from_numpy((one @ other.T).toarray()).to(self.words.device)
+
+    @cached_property
+    def words_by_row(self) -> sparse.csr_array:
+        """The words, float64 [N, V + 1], of which rows are found without reading all of them."""
+        words = self.words.coalesce().cpu()
+        pairs = (words.values().numpy(), words.indices().numpy())
+        return sparse.coo_array(pairs, shape=tuple(words.shape)).tocsr()
 
 
 class Comparison:

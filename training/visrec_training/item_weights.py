@@ -191,9 +191,7 @@ def _together(people: People, activity: float) -> Tensor:
 
 def _rare_words(content: Content, met: Tensor, share: float) -> sparse.csr_array:
     """Words of which two items' product is `share` times what they share of rare ones, float32 [n, words]."""
-    words = content.words.index_select(0, met).coalesce().cpu()
-    found = (words.values().float().numpy(), words.indices().numpy())
-    counted = sparse.coo_array(found, shape=words.shape).tocsc()
+    counted = content.words_by_row[met.cpu().numpy()].astype(np.float32).tocsc()
     rare = counted[:, np.diff(counted.indptr) <= COMMONEST].tocsr() * np.sqrt(np.float32(share))
     rare.eliminate_zeros()  # entries of 0 would cost as much, and count as something that items share
     return rare

