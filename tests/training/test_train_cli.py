@@ -30,31 +30,10 @@ def test_training_gets_better_than_it_began(run):
     assert (run / "tensorboard").is_dir()
 
 
-def test_a_stopped_run_goes_on_as_if_it_never_stopped(
+def test_a_run_goes_on_as_if_it_was_never_killed_nor_stopped(
     run, small_shop, cache, visrec, tmp_path, monkeypatch, capsys
 ):
-    words = ("train", "--data", small_shop, "--cache", cache, "--out", tmp_path / "stopped", "--epochs", 6)
-    whole, epochs = Trainer._epoch, []
-
-    def stop_in_the_third(trainer):
-        epochs.append(1)
-        if len(epochs) == 3:
-            raise KeyboardInterrupt
-        return whole(trainer)
-
-    monkeypatch.setattr(Trainer, "_epoch", stop_in_the_third)
-    assert visrec(*words) == 130
-    assert "go on with --resume" in capsys.readouterr().out
-    assert Checkpoint.load(tmp_path / "stopped" / "best.pt").model() is not None
-    monkeypatch.undo()
-    assert visrec(*words, "--resume") == 0
-    assert same(weights(run / "last.pt"), weights(tmp_path / "stopped" / "last.pt"))
-
-
-def test_a_run_that_was_killed_goes_on_where_it_was(
-    run, small_shop, cache, visrec, tmp_path, monkeypatch, capsys
-):
-    """Killed once the closed form was fitted, and stopped in the first epoch: neither is done again."""
+    """Killed once the closed form was fitted, and stopped in the third epoch: neither is done again."""
     out = tmp_path / "killed"
     words = ("train", "--data", small_shop, "--cache", cache, "--out", out, "--epochs", 6)
     process = subprocess.Popen([sys.executable, "-m", "visrec_cli.main", *map(str, words)])
@@ -64,18 +43,23 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     process.kill()
     process.wait()
     assert not (out / "last.pt").exists()
+    whole, epochs = Trainer._epoch, []
 
     def never(*_):
         raise AssertionError
 
-    def stop(_):
-        raise KeyboardInterrupt
+    def stop_in_the_third(trainer):
+        epochs.append(1)
+        if len(epochs) == 3:
+            raise KeyboardInterrupt
+        return whole(trainer)
 
     monkeypatch.setattr("visrec_training.live_items.fit_closed_form", never)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_epoch", stop)
+        patch.setattr(Trainer, "_epoch", stop_in_the_third)
         assert visrec(*words, "--resume") == 130
     assert "go on with --resume" in capsys.readouterr().out
+    assert Checkpoint.load(out / "best.pt").model() is not None
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_start", never)
         assert visrec(*words, "--resume") == 0
@@ -122,9 +106,9 @@ def test_what_was_fitted_to_other_data_is_fitted_anew(
 
 
 def test_another_seed_gives_other_weights(run, small_shop, cache, visrec, tmp_path):
-    words = ("--data", small_shop, "--cache", cache, "--out", tmp_path, "--epochs", 1, "--seed", 1)
+    words = ("--data", small_shop, "--cache", cache, "--out", tmp_path, "--epochs", 0, "--seed", 1)
     assert visrec("train", *words) == 0
-    assert not same(weights(run / "last.pt"), weights(tmp_path / "last.pt"))
+    assert not same(weights(run / "closed_form.pt"), weights(tmp_path / "closed_form.pt"))
 
 
 def test_resuming_something_else_is_refused(run, small_shop, cache, visrec, tmp_path, capsys):
@@ -187,7 +171,7 @@ def test_broken_pictures_are_told_and_listed_in_the_report(small_shop, cache, vi
     broken = sorted((shop / "pictures").glob("*.png"))[7]
     broken.write_bytes(broken.read_bytes()[:300])
     words = ("--data", shop, "--cache", cache)
-    assert visrec("train", *words, "--out", tmp_path, "--epochs", 1) == 0
+    assert visrec("train", *words, "--out", tmp_path, "--epochs", 0) == 0
     assert f"1 broken or missing pictures: picture '{broken}'" in capsys.readouterr().err
     figures = tmp_path / "evaluation.json"
     assert visrec("evaluate", *words, "--checkpoint", tmp_path / "best.pt", "--out", figures) == 0
