@@ -1,11 +1,11 @@
 """Who would choose an item that nobody met: kernel ridge regression from content to audiences.
 
-What a history says for a new item is predicted from what it says for the items that are like it. What is
-predicted (how alike audiences are, in three forms), from what (`content.RECIPES`), how strongly it is held
-small, how much likeness of content counts by itself beside it, and how even the items are made are chosen on
-the items that were met, each predicted from all others as if nobody had met it: leave-one-out, which the
-kernel's inverse gives for free (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, section
-5.4.2).
+What a history says for a new item is predicted from what it says for the items that are like it: how alike
+audiences are, the sum of three measures. From what it is predicted (`content.RECIPES`), how strongly it is
+held small, how much likeness of content counts by itself beside it, and how even the items are made are
+chosen on the items that were met, each predicted from all others as if nobody had met it: leave-one-out,
+which the kernel's inverse gives for free (Rasmussen & Williams, Gaussian Processes for Machine Learning,
+2006, section 5.4.2).
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ LIKENESS = (0.0, 0.3, 1.0, 3.0)  # next to 1 for what is predicted, in deviation
 EVENNESS = (0.0, 0.25, 0.5, 0.75)
 """Powers of the deviation of what is said for an item that this is divided by: content foretells badly how
 popular an item will be."""
-TASTE_SPEAKER, TASTE_SPOKEN = 0.5, 0.2  # of an audience's size; the second lets a prediction be popular
 Option = TypeVar("Option")
 
 
@@ -96,28 +95,28 @@ def fit_audiences(people: People, met: Tensor, content: Content, weights: Tensor
     chosen = people.most_met(CHOICE_ITEMS)
     trial = _Trial(people.among(chosen))
     rows = met[chosen]
-    forms = _forms(people.among(chosen), weights[chosen][:, chosen])
+    measures = _measures(people.among(chosen), weights[chosen][:, chosen])
+    units = [trial.spread(each) for each in measures]
+    votes = _sum(measures, units)
     alike = content.compare(rows, rows)
 
     def scored(recipe: Recipe, ridge: float) -> tuple[float, Tensor]:
         inverse = ridge_inverse(alike.kernel(recipe), ridge)
-        return trial.score(_left_out(forms[0], inverse)), inverse
+        return trial.score(_left_out(votes, inverse)), inverse
 
     recipe, _ = _best(trial.choices(RECIPES), lambda each: scored(each, RIDGES[0]))
     ridge, inverse = _best(trial.choices(RIDGES), lambda each: scored(recipe, each))
-    kernel = alike.kernel(recipe).float()
-    options = {}
-    for form in trial.choices(range(len(forms))):
-        predicted = _left_out(forms[form], inverse)
-        unit = _ratio(trial.spread(predicted), trial.spread(kernel))
-        for share in LIKENESS:
-            options[form, share * unit] = trial.score(predicted + share * unit * kernel)
-    form, likeness = max(options, key=lambda each: options[each])
-    votes = _left_out(forms[form], inverse) + likeness * kernel
-    evenness = max(trial.choices(EVENNESS), key=lambda each: trial.score(_even(votes, each)))
+    kernel, predicted = alike.kernel(recipe).float(), _left_out(votes, inverse)
+    unit = _ratio(trial.spread(predicted), trial.spread(kernel))
+    likeness = unit * max(
+        trial.choices(LIKENESS), key=lambda each: trial.score(predicted + each * unit * kernel)
+    )
+    said = predicted + likeness * kernel
+    evenness = max(trial.choices(EVENNESS), key=lambda each: trial.score(_even(said, each)))
     if len(chosen) < len(met):
         inverse = ridge_inverse(content.kernel(met, met, recipe), ridge)
-    return Audiences(content, met, _forms(people, weights)[form], recipe, inverse, likeness, evenness)
+        votes = _sum(_measures(people, weights), units)
+    return Audiences(content, met, votes, recipe, inverse, likeness, evenness)
 
 
 def _best(
@@ -182,12 +181,21 @@ class _Trial:
         return float((self._told @ votes).std()) if len(self._targets) else 0.0
 
 
-def _forms(people: People, weights: Tensor) -> tuple[Tensor, ...]:
-    """What may be predicted, float32 [n, n] each: people in common, in two measures, and regression."""
-    together = people.together(share=1.0)  # who chose much says less about each
-    sizes = together.diagonal()
-    taste = together / sizes.unsqueeze(1) ** TASTE_SPEAKER / sizes**TASTE_SPOKEN
-    return audience_cosine(people.together()), taste.float(), weights.float()
+def _measures(people: People, weights: Tensor) -> tuple[Tensor, ...]:
+    """How alike audiences are, float32 [n, n] each: by cosine of all, of who chose little, by regression."""
+    return (
+        audience_cosine(people.together()),
+        audience_cosine(people.together(share=1.0)),
+        weights.float(),
+    )
+
+
+def _sum(measures: Sequence[Tensor], units: Sequence[float]) -> Tensor:
+    """Their sum, each by its unit: how far it moves items apart, 0 where that is not known."""
+    total = torch.zeros_like(measures[0])
+    for measure, unit in zip(measures, units, strict=True):
+        total += measure / (unit or 1.0)
+    return total
 
 
 def _left_out(values: Tensor, inverse: Tensor) -> Tensor:

@@ -31,13 +31,14 @@ class Recipe(NamedTuple):
 RECIPES = (
     Recipe(0.5, 0.5, 0.0),
     Recipe(1.0, 0.0, 0.0),
-    Recipe(0.3, 0.3, 1.0),
     Recipe(1.0, 0.0, 1.0),
     Recipe(1.0, 0.5, 1.0),
     Recipe(0.0, 0.5, 0.0, sentences=1.0),
     Recipe(0.0, 0.0, 0.0, sentences=1.0),
     Recipe(0.5, 0.5, 0.0, sentences=1.0),
     Recipe(0.0, 0.5, 1.0, sentences=1.0),
+    Recipe(0.5, 0.5, 0.0, sentences=4.0),
+    Recipe(0.5, 0.5, 1.0, sentences=4.0),
 )
 """Those that are tried; the first where nothing can be chosen by."""
 SENTENCE_WIDTH = 0.3
