@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,9 @@ EXAMPLES = 2  # a batch of one would be taken for a fixed size
 EXTERNAL_DATA_BYTES = 1 << 27
 
 
-def write_graphs(checkpoint: Checkpoint, model: Model, release: int, folder: Path) -> None:
+def write_graphs(
+    checkpoint: Checkpoint, model: Model, release: int, folder: Path, encoder: Path | None = None
+) -> None:
     """Write `<model>/model.onnx` for encoder, attention and fusion_scorer.
 
     Args:
@@ -37,11 +40,17 @@ def write_graphs(checkpoint: Checkpoint, model: Model, release: int, folder: Pat
         model: its model, in evaluation mode, on the CPU.
         release: the number that answers carry.
         folder: gets the three folders.
+        encoder: a folder that holds the encoder's graph, where it was made before.
 
     Raises:
         ExportRefused: a graph can't be made, or the ONNX checker finds fault with it.
     """
-    write_encoder(model.encoder, model.config.picture_size, folder)
+    if encoder:
+        (target := folder / "encoder").mkdir(parents=True)
+        for file in encoder.iterdir():
+            shutil.copyfile(file, target / file.name)
+    else:
+        write_encoder(model.encoder, model.config.picture_size, folder)
     write_attention(model, folder)
     write_scorer(checkpoint, model, release, folder)
 

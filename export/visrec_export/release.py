@@ -21,6 +21,7 @@ from visrec_export.fused import fuse
 from visrec_export.graphs import write_graphs
 from visrec_export.int8 import Bounds, to_int8
 from visrec_export.repository import Shapes, check_shapes, ensure_configs, next_release, prune, publish
+from visrec_export.same_encoder import find_graph, graph_name
 from visrec_serving.canary_requests import CanaryRequests
 from visrec_serving.lock import locked
 from visrec_serving.releases import file_digest
@@ -91,8 +92,9 @@ def export_release(
     ensure_configs(repository)
     shapes = release_shapes(checkpoint, model)
     check_shapes(repository, shapes)
+    encoder = graph_name(model.encoder, checkpoint.model_config.picture_size)
     with building(repository) as (release, built):
-        write_graphs(checkpoint, model, release, built)
+        write_graphs(checkpoint, model, release, built, find_graph(repository, encoder))
         asked = draw_requests(checkpoint, pictures, texts, seed)
         proof: dict[str, Any] = {"against PyTorch": check(checkpoint, model, release, built, asked)}
         if int8:
@@ -103,6 +105,7 @@ def export_release(
         report = {
             "backbone": checkpoint.model_config.backbone,
             "precision": "int8" if int8 else "fp32",
+            **({} if int8 else {"encoder graph": encoder}),
             "items": len(checkpoint.item_ids),
             "checkpoint": checkpoint.digest(),
             "data": checkpoint.summary,

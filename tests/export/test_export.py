@@ -18,6 +18,7 @@ from visrec_export.errors import ExportRefused
 from visrec_export.graphs import write_graphs
 from visrec_export.quality import measured
 from visrec_export.repository import ensure_configs, next_release
+from visrec_export.same_encoder import find_graph, graph_name
 from visrec_serving import history, pins
 from visrec_serving.canary_requests import CanaryRequests
 from visrec_serving.lock import locked
@@ -159,6 +160,27 @@ def test_the_next_export_stands_beside_what_is_served(copy, run, small_shop, vis
         assert kept == ["1", "3"], "what is served is not removed"
     assert not (copy / "release-2.json").exists() and not (copy / "canary-2.npz").exists()
     assert not list(copy.glob(".export-*")), "nothing half-made is left"
+
+
+def test_an_encoder_that_is_the_same_is_not_traced_again(copy, checkpoint, monkeypatch):
+    model = checkpoint.model()
+    name = graph_name(model.encoder, 224)
+    known = find_graph(copy, name)
+    assert known == copy / "encoder" / "1"
+    with monkeypatch.context() as patch:
+        patch.setattr("visrec_export.graphs.write_encoder", lambda *_: pytest.fail("traced again"))
+        patch.setattr("visrec_export.graphs.write_attention", lambda *_: None)
+        patch.setattr("visrec_export.graphs.write_scorer", lambda *_: None)
+        write_graphs(checkpoint, model, 2, copy / "built", known)
+    assert file_digest(copy / "built" / "encoder" / "model.onnx") == file_digest(known / "model.onnx")
+    assert find_graph(copy, graph_name(model.encoder, 256)) is None, "made for pictures of another size"
+    with torch.no_grad():
+        next(model.encoder.parameters()).mul_(1.01)
+    assert find_graph(copy, graph_name(model.encoder, 224)) is None, "an encoder of other weights"
+    (known / "model.onnx").write_bytes((known / "model.onnx").read_bytes() + b" ")
+    assert find_graph(copy, name) is None, "a graph that changed since"
+    (copy / "release-1.json").write_text("{}")
+    assert find_graph(copy, name) is None
 
 
 def test_a_release_carries_requests_and_the_digests_of_its_files(repository):
