@@ -1,6 +1,6 @@
 """The encoder's graph of an earlier release: where the encoder is the same, it is not traced again.
 
-A frozen backbone is the same in every training, and tracing it takes about as long as all else of an export.
+A frozen backbone is the same in every training, and tracing it is a large part of an export's work.
 """
 
 from __future__ import annotations

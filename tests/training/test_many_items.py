@@ -58,8 +58,7 @@ def test_people_can_be_asked_about_some_items_alone(sequences, some):
 @given(SEQUENCES, st.sampled_from([0.0, 0.5, 1.0]))
 def test_people_who_chose_much_may_count_less(sequences, share):
     people = people_of(sequences)
-    chose = people.weighed(share)
-    counted = torch.from_numpy((chose.T @ chose).toarray())
+    counted = people.weighed(share).together()
     alike = people.together(share)  # of these a multiple, so that all choices together count as they did
     assert counted.trace() == pytest.approx(people.sizes.sum())
     torch.testing.assert_close(counted * alike.trace(), alike * counted.trace())
@@ -108,7 +107,7 @@ def test_what_sums_up_to_taste_is_its_root():
 def test_an_item_that_is_predicted_from_all_others_is_predicted_as_by_ease(seed, ridge, density, dropout):
     people = people_of(crowd(seed))
     words = sparse.random_array((ITEMS, 4), density=density, rng=seed, dtype=np.float32).tocsr()
-    weights = fit_local_weights(people.chose, words, ridge, dropout).toarray()
+    weights = fit_local_weights(people, words, ridge, dropout).toarray()
     gram = people.together() + torch.from_numpy((words @ words.T).toarray()).double()
     whole = ease(gram, ridge, dropout).float().numpy()
     together = gram.numpy() > 0
@@ -122,7 +121,7 @@ def test_an_item_is_predicted_from_those_that_it_is_most_often_chosen_with(monke
     monkeypatch.setattr(local_weights, "CANDIDATES", (3, 3))
     groups = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     people = people_of([*groups * 5, *crowd(people=10)])
-    weights = fit_local_weights(people.chose, NO_WORDS, 1.0).toarray()
+    weights = fit_local_weights(people, NO_WORDS, 1.0).toarray()
     for group in groups:
         for item in group:
             assert set(np.flatnonzero(weights[:, item])) == set(group) - {item}
@@ -130,22 +129,22 @@ def test_an_item_is_predicted_from_those_that_it_is_most_often_chosen_with(monke
 
 def test_blocks_change_nothing(monkeypatch):
     people = people_of(crowd())
-    at_once = fit_local_weights(people.chose, NO_WORDS, 1.0).toarray()
+    at_once = fit_local_weights(people, NO_WORDS, 1.0).toarray()
     monkeypatch.setattr(local_weights, "BLOCK", 5)
-    np.testing.assert_allclose(fit_local_weights(people.chose, NO_WORDS, 1.0).toarray(), at_once, atol=1e-6)
+    np.testing.assert_allclose(fit_local_weights(people, NO_WORDS, 1.0).toarray(), at_once, atol=1e-6)
 
 
 def test_where_items_are_very_many_the_counts_of_fewer_others_are_kept_of_each(monkeypatch):
     people = people_of([[0, 1, 2]] * 9 + [[0, 3], [4, 5]])
     monkeypatch.setattr(local_weights, "CANDIDATES", (1, 1))
     monkeypatch.setattr(local_weights, "KEPT_NUMBERS", ITEMS)
-    weights = fit_local_weights(people.chose, NO_WORDS, 1.0).toarray()
+    weights = fit_local_weights(people, NO_WORDS, 1.0).toarray()
     assert np.flatnonzero(weights[:, 3]).tolist() == [0]
     assert set(np.flatnonzero(weights[:, 0])) < {1, 2}, "of those that it shares most people with"
 
 
 def test_blocks_leave_the_same_rest(monkeypatch):
-    local = SparseWeights(fit_local_weights(people_of(crowd()).chose, NO_WORDS, 5.0), CPU)
+    local = SparseWeights(fit_local_weights(people_of(crowd()), NO_WORDS, 5.0), CPU)
     sources, targets = torch.randn(2, ITEMS, 3, generator=torch.Generator().manual_seed(0))
     kept = torch.arange(1, ITEMS)
     at_once = laid_out(local.rest(sources, targets, 2.0, kept))
@@ -155,7 +154,7 @@ def test_blocks_leave_the_same_rest(monkeypatch):
 
 def test_sparse_weights_leave_the_same_rest_as_dense_ones():
     people = people_of([list(range(ITEMS)), *crowd()])  # everything was chosen with everything
-    local = SparseWeights(fit_local_weights(people.chose, NO_WORDS, 5.0), CPU)
+    local = SparseWeights(fit_local_weights(people, NO_WORDS, 5.0), CPU)
     dense = DenseWeights(torch.from_numpy(local.votes.toarray()).double())
     generator = torch.Generator().manual_seed(0)
     sources, targets = torch.randn(2, ITEMS, 3, generator=generator)
@@ -185,7 +184,7 @@ def test_of_any_entries_the_strongest_of_each_speaker_stay(seed, count):
 
 
 def test_an_item_nobody_chose_with_another_says_nothing():
-    weights = fit_local_weights(people_of([[item] for item in range(ITEMS)]).chose, NO_WORDS, 1.0)
+    weights = fit_local_weights(people_of([[item] for item in range(ITEMS)]), NO_WORDS, 1.0)
     assert weights.nnz == 0
 
 

@@ -31,6 +31,7 @@ class Recipe(NamedTuple):
 RECIPES = (
     Recipe(0.5, 0.5, 0.0),
     Recipe(1.0, 0.0, 0.0),
+    Recipe(0.3, 0.3, 1.0),
     Recipe(1.0, 0.0, 1.0),
     Recipe(1.0, 0.5, 1.0),
     Recipe(0.0, 0.5, 0.0, sentences=1.0),

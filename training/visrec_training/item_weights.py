@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -148,11 +148,11 @@ def fit_weights(
     chosen = stages.keep("strengths", lambda: _strengths(people, transitions, met, content, validation))
     if len(met) > most_dense:
         words = _rare_words(content, met, chosen.words)
-        chose = people.weighed(chosen.activity)
+        counted = people.weighed(chosen.activity)
         local = _kept(
             stages,
             "chosen together",
-            lambda: fit_local_weights(chose, words, chosen.ridge, chosen.dropout),
+            lambda: fit_local_weights(counted, words, chosen.ridge, chosen.dropout),
         )
         if transitions and chosen.order:
             after = _kept(
@@ -160,7 +160,7 @@ def fit_weights(
             )
             local = _mixed(local, after, chosen.order, sparse.linalg.norm)
         return SparseWeights(local, met.device)
-    together = _together(people, chosen.activity)
+    together = people.weighed(chosen.activity).together()
     if chosen.words:
         together += chosen.words * content.shared_words(met, met)
     votes = ease(together, chosen.ridge, chosen.dropout)
@@ -181,12 +181,6 @@ def ease(gram: Tensor, ridge: float, dropout: float = 0.0) -> Tensor:
     weights = precision / -precision.diagonal()
     weights.diagonal().zero_()
     return weights
-
-
-def _together(people: People, activity: float) -> Tensor:
-    """How often two items were chosen by one person, float64 [n, n]."""
-    chose = people.weighed(activity)
-    return torch.from_numpy((chose.T @ chose).toarray()).to(people.device)
 
 
 def _rare_words(content: Content, met: Tensor, share: float) -> sparse.csr_array:
@@ -217,9 +211,9 @@ class Strengths:
     ridge: float = RIDGES[0]
     """In people."""
     activity: float = ACTIVITY[0]
-    """Of `ACTIVITY`."""
+    """Power of how much a person chose, by which that person counts less."""
     dropout: float = DROPOUTS[0]
-    """Of `DROPOUTS`."""
+    """Share of a history that is dropped where items are predicted from it."""
     order: float = ORDERS[0]
     """Share of what comes after what, in the weights."""
 
@@ -243,7 +237,7 @@ def _strengths(
     if not len(asked.queries):
         return Strengths()
     shared, histories = content.shared_words(rows, rows), _histories(asked.queries, rows)
-    together = cache(partial(_together, people.among(among)))
+    together = cache(lambda activity: people.among(among).weighed(activity).together())
 
     def fit(tried: Strengths) -> Tensor:
         return ease(together(tried.activity) + tried.words * shared, tried.ridge, tried.dropout)

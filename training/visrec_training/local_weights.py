@@ -18,6 +18,7 @@ import torch
 from scipy import sparse
 from tqdm import tqdm
 
+from visrec_training.people import People
 from visrec_training.transitions import Transitions
 
 CANDIDATES = 64, 128  # items that an item is predicted from: the least and the most
@@ -28,17 +29,17 @@ BLOCK = 256  # items solved at once
 
 
 def fit_local_weights(
-    chose: sparse.csr_array, words: sparse.csr_array, ridge: float, dropout: float = 0.0
+    people: People, words: sparse.csr_array, ridge: float, dropout: float = 0.0
 ) -> sparse.csr_array:
     """Fit the weights, float32 [n, n]: row i is what i says, and the diagonal is 0.
 
     Args:
-        chose: float [people, n], how much who chose which of n items counts.
+        people: who chose which of n items.
         words: float32 [n, V], whose products count beside the people whom two items share.
         ridge: λ, in people.
-        dropout: p, of `ease`.
+        dropout: p, of `item_weights.ease`.
     """
-    by_item = sparse.hstack([chose.T.astype(np.float32), words]).tocsr()
+    by_item = sparse.hstack([people.chose.T.astype(np.float32), words]).tocsr()
     together = _strongest_products(by_item, by_item)
     return _fit(together, together, ridge, dropout)
 
@@ -131,7 +132,7 @@ def _solve(
         together: float32 [n, n], how often two items occur together.
         chosen: for each item which others, int32 [k], speak for it, and how often they occur with it.
         ridge: λ.
-        dropout: p, of `ease`.
+        dropout: p, of `item_weights.ease`.
     """
     width = max(1, *(len(speakers) for speakers, _ in chosen))
     systems = np.zeros((len(chosen), width, width), np.float32)
@@ -147,8 +148,8 @@ def _solve(
         answer[: len(speakers), 0] = counts
         place[speakers] = -1
     systems = np.maximum(systems, systems.transpose(0, 2, 1))  # a long row may lack what a short one has
-    systems[:, np.arange(width), np.arange(width)] /= 1 - dropout
-    systems[:, np.arange(width), np.arange(width)] += ridge
+    each = np.arange(width)
+    systems[:, each, each] = systems[:, each, each] / (1 - dropout) + ridge
     solved = torch.linalg.solve(torch.from_numpy(systems), torch.from_numpy(answers)).numpy()
     return np.concatenate([row[: len(each), 0] for row, (each, _) in zip(solved, chosen, strict=True)])
 

@@ -22,7 +22,7 @@ class People:
     """Some people, and which of n items each of them chose."""
 
     chose: sparse.csr_array
-    """float64 [people, n] of 0 and 1."""
+    """float64 [people, n]: 1 for each choice, or the root of what it counts where people are `weighed`."""
     device: torch.device
     """Where the dense answers go."""
 
@@ -64,19 +64,16 @@ class People:
         weights = sparse.diags_array(self.sizes.clip(min=1) ** -share)
         return torch.from_numpy((self.chose.T @ weights @ self.chose).toarray()).to(self.device)
 
-    def weighed(self, share: float) -> sparse.csr_array:
-        """Who chose what, so that products of two columns count people by how much they chose.
+    def weighed(self, share: float) -> Self:
+        """The same people, of whom those count less who chose much; all choices together count as they did.
 
         Args:
-            share: by which power of it a person counts less; all choices together count as they did.
-
-        Returns:
-            float64 [people, n].
+            share: by which power of how much they chose.
         """
         weights = self.sizes.clip(min=1) ** -share
         chosen = self.sizes.sum()
         scale = chosen / (weights @ self.sizes) if chosen else 1.0
-        return (sparse.diags_array(np.sqrt(scale * weights)) @ self.chose).tocsr()
+        return type(self)((sparse.diags_array(np.sqrt(scale * weights)) @ self.chose).tocsr(), self.device)
 
     def shares(self, power: float) -> Tensor:
         """Who chose what, over the root of how much they chose and a power of who did: sparse [people, n].
