@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,12 @@ class Parts(NamedTuple):
     """float [1, N]."""
     neighbours: Tensor
     """float [B, N]."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Those of one batch of requests after another, next to the same catalogue."""
+        joined = cls(*map(torch.cat, zip(*parts, strict=True)))
+        return joined._replace(popularity=parts[0].popularity)
 
     def weighed(self, weights: Weights) -> Tensor:
         """Logits [B, N]."""

@@ -2,78 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from visrec_training.fusion_scorer import FusionScorer, Parts
-from visrec_training.metrics import ranking_metrics
+from visrec_training.metrics import query_metrics
 from visrec_training.queries import Section
-from visrec_training.query_tower import Said
 from visrec_training.retrieval import Read, barred, best_of, probabilities
-from visrec_training.rows import Rows
+from visrec_training.rows import Ragged, Rows
+
+JOINED = 1 << 22
+"""Logits of questions that are ranked at once: of fewer, most of the time would go into calls."""
+Asked: TypeAlias = tuple[Section, Sequence[Iterable[Read]]]
+"""A section with at least one question, as the model has read it, by `read_queries`: once for each of what is
+sent."""
 
 
-class _Asked(NamedTuple):
-    """Some queries of a section."""
+class _Batch(NamedTuple):
+    """Some of the questions."""
 
-    said: Said
+    told: Tensor
+    """float [B, 5], of `Balance`."""
     parts: Parts
     barred: Tensor
     """bool [B, N]: what is not ranked for them."""
 
 
 class Rehearsal:
-    """A section's questions, next to a catalogue."""
+    """The questions of some sections, next to a catalogue."""
 
-    def __init__(self, scorer: FusionScorer, section: Section, read: Sequence[Iterable[Read]]) -> None:
+    def __init__(self, scorer: FusionScorer, asked: Sequence[Asked]) -> None:
         """Compare them with all items, part by part.
 
         Args:
             scorer: holds the catalogue.
-            section: at least one question.
-            read: as the model has read the section, by `read_queries`: once for each of what is sent.
+            asked: the sections.
         """
-        self._balance, self._section = scorer.tower.balance, section
-        self._asked = [list(_compared(scorer, section, each)) for each in read]
+        self._balance = scorer.tower.balance
+        self._batches = list(_joined(_compared(scorer, asked)))
+        self._targets = reduce(
+            Ragged.then, (section.queries.targets for section, read in asked for _ in read)
+        )
+        self._ends = np.cumsum([len(section.queries) * len(read) for section, read in asked])[:-1]
 
     @torch.inference_mode()
-    def ndcg(self) -> float:
-        """Mean NDCG@10, over all that is sent."""
-        return self._mean("ndcg@10", [[self._best(each) for each in asked] for asked in self._asked])
+    def ndcg(self) -> list[float]:
+        """Mean NDCG@10 of each section, over all that is sent."""
+        reached = query_metrics(_rows(map(self._best, self._batches)), self._targets)["ndcg@10"]
+        return [float(each.mean()) for each in np.split(reached, self._ends)]
 
     @torch.inference_mode()
     def excess(self) -> float:
         """How much surer the model is of its first ten than it is right: their scores' sum less recall@10."""
-        ranked = [[self._best(each) for each in asked] for asked in self._asked]
+        best = [self._best(each) for each in self._batches]
         sure = [
-            torch.cat([self._sureness(*each) for each in zip(asked, best, strict=True)]).mean().item()
-            for asked, best in zip(self._asked, ranked, strict=True)
+            probabilities(self._logits(batch), rows[:, :10]).sum(1)
+            for batch, rows in zip(self._batches, best, strict=True)
         ]
-        return float(np.mean(sure)) - self._mean("recall@10", ranked)
+        recall = query_metrics(_rows(best), self._targets)["recall@10"]
+        return float(torch.cat(sure).mean()) - float(recall.mean())
 
-    def _sureness(self, asked: _Asked, best: Tensor) -> Tensor:
-        return probabilities(self._logits(asked), best[:, :10]).sum(1)
+    def _logits(self, batch: _Batch) -> Tensor:
+        return batch.parts.weighed(self._balance(batch.told))
 
-    def _logits(self, asked: _Asked) -> Tensor:
-        return asked.parts.weighed(self._balance(asked.said.told))
-
-    def _best(self, asked: _Asked) -> Tensor:
-        return best_of(self._logits(asked).masked_fill_(asked.barred, -torch.inf))
-
-    def _mean(self, metric: str, ranked: Sequence[Sequence[Tensor]]) -> float:
-        targets = self._section.queries.targets
-        rows: list[Rows] = [torch.cat(list(each)).cpu().numpy() for each in ranked]
-        return float(np.mean([ranking_metrics(each, targets)[metric] for each in rows]))
+    def _best(self, batch: _Batch) -> Tensor:
+        return best_of(self._logits(batch).masked_fill_(batch.barred, -torch.inf))
 
 
 @torch.inference_mode()
-def _compared(scorer: FusionScorer, section: Section, read: Iterable[Read]) -> Iterable[_Asked]:
-    start = 0
-    for each in read:
-        parts = scorer.apart(each.said, each.history)
-        yield _Asked(each.said, parts, barred(section, start, len(each.history), parts.content.device))
-        start += len(each.history)
+def _compared(scorer: FusionScorer, asked: Sequence[Asked]) -> Iterator[_Batch]:
+    for section, sent in asked:
+        for read in sent:
+            start = 0
+            for each in read:
+                parts = scorer.apart(each.said, each.history)
+                count = len(each.history)
+                yield _Batch(each.said.told, parts, barred(section, start, count, parts.content.device))
+                start += count
+
+
+@torch.inference_mode()
+def _joined(batches: Iterable[_Batch]) -> Iterator[_Batch]:
+    """The same questions, small batches together."""
+    held: list[_Batch] = []
+    for batch in batches:
+        if sum(each.barred.numel() for each in (*held, batch)) > JOINED and held:
+            yield _join(held)
+            held = []
+        held.append(batch)
+    if held:
+        yield _join(held)
+
+
+def _join(batches: Sequence[_Batch]) -> _Batch:
+    if len(batches) == 1:
+        return batches[0]
+    told, parts, never = zip(*batches, strict=True)
+    return _Batch(torch.cat(told), Parts.join(parts), torch.cat(never))
+
+
+def _rows(best: Iterable[Tensor]) -> Rows:
+    rows: Rows = torch.cat(list(best)).cpu().numpy()
+    return rows

@@ -50,7 +50,6 @@ class Tuning:
         self._model, self._live, self._validation = model, live, validation
         self._has_order = split.has_order
         items = len(split.is_cold) * len(validation.sent)
-        self._asked_count = int(np.clip(ASKED_ITEMS // items, *ASKED))
         scored = int(np.clip(SCORED_ITEMS // items, *SCORED))
         self._known = validation.section.sample(scored)
         self._with_new: tuple[Section, ...] = ()
@@ -65,6 +64,9 @@ class Tuning:
         rows = some_items((self._known, *self._with_new), RANKED)
         self._known, *with_new = (each.among(rows) for each in (self._known, *self._with_new))
         self._with_new = tuple(with_new)
+        by = int(np.clip(ASKED_ITEMS // items, *ASKED))
+        # what a choice is made by
+        self._asked, self._asked_new = self._known.first(by), [each.first(by) for each in with_new]
         self._rows = torch.from_numpy(rows).to(live.has_id.device)
 
     def before_training(self) -> None:
@@ -125,44 +127,29 @@ class Tuning:
         Args:
             sent: what is sent; none for all that validation sends.
         """
-        known = self._known.first(self._asked_count)
-        with_new = [section.first(self._asked_count) for section in self._with_new]
-        items = self._items()
-        of_known = [self._questions(items, each, sent) for each in (known, self._short(known))]
-        of_new = [self._rehearse_new(each, sent) for each in (with_new, list(map(self._short, with_new)))]
-        return lambda: sum(each.ndcg() for each in of_known) + sum(each() for each in of_new)
+        known, new = self._asked, self._asked_new
+        of_known = self._questions(self._items(), (known, self._short(known)), sent)
+        of_new = self._questions(self._items_on_trial(), (*new, *map(self._short, new)), sent)
+        return lambda: sum(of_known.ndcg()) + self._joint(of_new)
 
     def _rehearse_pictures(self, sent: Modalities) -> Callable[[], float]:
         """Says how good rankings are by the balance as it is then, for people who look at a picture."""
-        known, *with_new = (
-            self._looking(section.first(self._asked_count)) for section in (self._known, *self._with_new)
-        )
-        of_known = self._questions(self._items(), known, [sent])
-        of_new = self._rehearse_new(with_new, [sent])
-        return lambda: of_known.ndcg() + of_new()
+        known, new = self._looking(self._asked), list(map(self._looking, self._asked_new))
+        of_known = self._questions(self._items(), [known], [sent])
+        of_new = self._questions(self._items_on_trial(), new, [sent])
+        return lambda: sum(of_known.ndcg()) + self._joint(of_new)
 
-    def _rehearse_new(
-        self, sections: Sequence[Section], sent: Sequence[Modalities] = ()
-    ) -> Callable[[], float]:
-        """Says how good rankings with new items are.
-
-        Where known and new ones are asked for apart, `joint_quality` of both counts.
-        """
-        rehearsals = [self._questions(self._items_on_trial(), section, sent) for section in sections]
-        counts = [len(section.queries) for section in sections]
-        return lambda: joint_quality([each.ndcg() for each in rehearsals], counts)
-
-    def _rehearse_scales(self, sections: Sequence[Section]) -> Callable[[], float]:
-        """As `_rehearse_new`, by how loud histories speak for new items then."""
-        counts = [len(section.queries) for section in sections]
+    def _rehearse_scales(self) -> Callable[[], float]:
+        """Says how good rankings with new items are, by how loud histories speak for these then."""
         scorer = self._scorer(self._items_on_trial())
-        read = [(section, self._read(scorer, section)) for section in sections]
+        asked = [(section, self._read(scorer, section)) for section in self._asked_new]
+        return lambda: self._joint(Rehearsal(self._scorer(self._items_on_trial()), asked))
 
-        def quality() -> float:
-            scorer = self._scorer(self._items_on_trial())
-            return joint_quality([Rehearsal(scorer, *each).ndcg() for each in read], counts)
-
-        return quality
+    def _joint(self, rehearsal: Rehearsal) -> float:
+        """The sum of `joint_quality` of the sections with new items, asked once or more, kind after kind."""
+        counts, reached = [len(section.queries) for section in self._asked_new], rehearsal.ndcg()
+        starts = range(0, len(reached), len(counts))
+        return sum(joint_quality(reached[start : start + len(counts)], counts) for start in starts)
 
     def _short(self, section: Section) -> Section:
         return Section(section.queries.with_recent(SHORT, self._rng()), section.ranked)
@@ -189,14 +176,13 @@ class Tuning:
         choose(FADES, fade, lambda: self._rehearse([HISTORY])())
 
     def _scale_new_items(self) -> None:
-        asked = [section.first(self._asked_count) for section in self._with_new]
-        take, quality = partial(setattr, self._live, "new_scale"), self._rehearse_scales(asked)
+        take, quality = partial(setattr, self._live, "new_scale"), self._rehearse_scales()
         best = choose(NEW_SCALES, take, quality)
         if best:
             choose([best * step for step in FINER], take, quality)
 
     def _temper(self) -> None:
-        rehearsal = self._questions(self._items(), self._known.first(self._asked_count))
+        rehearsal = self._questions(self._items(), [self._asked])
         self._model.query_tower.balance.temper(rehearsal.excess)
 
     def _look(self) -> None:
@@ -216,9 +202,11 @@ class Tuning:
         place, is_there = find(self._rows, items.neighbours.long())
         return items._replace(neighbours=place.int(), votes=items.votes * is_there)
 
-    def _questions(self, items: Items, section: Section, sent: Sequence[Modalities] = ()) -> Rehearsal:
+    def _questions(
+        self, items: Items, sections: Sequence[Section], sent: Sequence[Modalities] = ()
+    ) -> Rehearsal:
         scorer = self._scorer(items)
-        return Rehearsal(scorer, section, self._read(scorer, section, sent))
+        return Rehearsal(scorer, [(section, self._read(scorer, section, sent)) for section in sections])
 
     def _scorer(self, items: Items) -> FusionScorer:
         model = self._model
