@@ -51,7 +51,10 @@ class CompactScorer(nn.Module):
         self.text_codes, self.text_scales = map(nn.Buffer, _quantise(scorer.item_texts))
         self.texts = nn.Buffer(scorer.item_texts.half())
         self.sources = nn.Buffer(scorer.sources.half())
-        self.neighbours, self.votes = nn.Buffer(scorer.neighbours), nn.Buffer(scorer.votes.half())
+        # what is said for new items may be far louder than a half can be
+        self.loudest = float(scorer.votes.abs().amax().clamp_min(1)) if scorer.votes.numel() else 1.0
+        self.neighbours = nn.Buffer(scorer.neighbours)
+        self.votes = nn.Buffer((scorer.votes / self.loudest).half())
 
     def forward(
         self,
@@ -67,7 +70,7 @@ class CompactScorer(nn.Module):
         read = read._replace(vectors=read.vectors.float(), sources=read.sources.float())
         query, attention, said = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
         product = _coarse_product(query, self.codes, self.scales)
-        voted = add_votes(product, self.neighbours, self.votes, history, said)
+        voted = add_votes(product, self.neighbours, self.votes, history, said * self.loudest)
         coarse = add_matches(voted, self._coarse_match, sentence, hashes, tokens)
         best, rows = coarse.topk(CANDIDATES * self.k, dim=-1)
         fine = _fine_product(query, self.vectors, rows) + (voted - product).gather(1, rows)

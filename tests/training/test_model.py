@@ -1,5 +1,6 @@
 """The model: every combination of modalities is answered, and each part does what it is for."""
 
+import copy
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from visrec_training.attention import GIST, Attention
+from visrec_training.balance import NEIGHBOURS
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ConfigError, ModelConfig, TrainConfig
 from visrec_training.item_tower import Items
@@ -67,10 +69,26 @@ def test_logits_are_the_weighed_sum_of_their_parts(scorer, checkpoint, history):
     with torch.inference_mode():
         said, _ = scorer.read(*picture, rows, *nothing)
         whole = scorer.compare(said, rows, *nothing, torch.zeros(1, scorer.space.width))
-        parts = scorer.apart(said, rows)
+        is_new = torch.arange(scorer.items) % 2 == 0
+        parts = scorer.apart(said, rows, is_new)
         torch.testing.assert_close(
             parts.weighed(scorer.tower.balance(said.told)), whole, atol=1e-4, rtol=1e-4
         )
+
+
+def test_how_much_the_table_counts_changes_nothing_for_new_items(scorer, checkpoint):
+    config, balance = checkpoint.model_config, copy.deepcopy(scorer.tower.balance)
+    rows = torch.tensor([[3, 5, *[-1] * (config.history - 2)]])
+    nothing = torch.zeros(1, config.aspects, config.aspect_dim), torch.zeros(1, config.aspects, 49)
+    is_new = torch.arange(scorer.items) % 2 == 0
+    with torch.inference_mode():
+        said, _ = scorer.read(*nothing, rows, *(torch.zeros(1, 1, dtype=torch.int64) for _ in range(2)))
+        parts = scorer.apart(said, rows, is_new)
+        before = parts.weighed(balance(said.told))
+        balance.bias[NEIGHBOURS] += 2
+        changed = parts.weighed(balance(said.told)) != before
+    assert changed[:, ~is_new].any()
+    assert not changed[:, is_new].any()
 
 
 def test_what_a_person_did_decides_where_to_look(checkpoint, model):

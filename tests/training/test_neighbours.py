@@ -69,7 +69,7 @@ def said(fitted):
     places = torch.zeros(ITEMS, 2 * half + 1)
     places[fitted.learned.rows] = fitted.learned.places.float()
     places = fitted.new.place(places, EVERY, 1.0)
-    return places[:, :width] @ places[:, half : half + width].T + dense(fitted.tables.of(1.0, EVERY))
+    return places[:, :width] @ places[:, half : half + width].T + dense(fitted.tables.of(1.0, 1.0, EVERY))
 
 
 def test_an_item_speaks_for_those_it_is_chosen_with():
@@ -104,7 +104,9 @@ def test_an_item_on_trial_is_spoken_for_by_what_it_is_like():
     fitted = fit()
     probes = fitted.is_probe.nonzero().flatten()
     assert len(probes)
-    votes = fitted.left_out.sources @ fitted.left_out.targets.T + dense(fitted.trial_tables.of(1.0, EVERY))
+    votes = fitted.left_out.sources @ fitted.left_out.targets.T + dense(
+        fitted.trial_tables.of(1.0, 1.0, EVERY)
+    )
     for probe in probes.tolist():
         known = [row for row in range(ITEMS) if not fitted.is_probe[row]]
         group = [row for row in known if row // GROUP == probe // GROUP]
@@ -114,7 +116,7 @@ def test_an_item_on_trial_is_spoken_for_by_what_it_is_like():
 
 def test_how_loud_histories_speak_for_new_items_leaves_known_ones_as_they_are():
     tables, is_new = fit([5]).tables, EVERY == 5
-    by_content, plain, loud = (dense(tables.of(scale, EVERY)) for scale in (0.0, 1.0, 2.0))
+    by_content, plain, loud = (dense(tables.of(scale, 1.0, EVERY)) for scale in (0.0, 1.0, 2.0))
     assert torch.equal(loud[:, ~is_new], plain[:, ~is_new])
     assert torch.equal(loud[:, is_new], 2 * plain[:, is_new])
     assert torch.equal(by_content[:, ~is_new], plain[:, ~is_new])
@@ -157,7 +159,7 @@ def test_a_history_adds_up_what_its_items_say(history):
 
 
 def test_removed_items_are_spoken_for_no_more():
-    kept = fit().tables.of(1.0, EVERY)
+    kept = fit().tables.of(1.0, 1.0, EVERY)
     nothing = torch.zeros(ITEMS, 0)
     names = [f"item-{row}" for row in range(ITEMS)]
     stock = Stock(tuple(names), Items(nothing, nothing, nothing, *kept))
@@ -167,7 +169,7 @@ def test_removed_items_are_spoken_for_no_more():
 
 
 def test_added_items_wait_for_the_next_training():
-    kept = fit().tables.of(1.0, EVERY)
+    kept = fit().tables.of(1.0, 1.0, EVERY)
     nothing = torch.zeros(ITEMS, 0)
     stock = Stock(tuple(map(str, range(ITEMS))), Items(nothing, nothing, nothing, *kept))
     one = torch.zeros(1, 0)
@@ -192,7 +194,7 @@ def test_items_all_alike_make_no_table_wider_than_others():
     met = np.arange(count) < count // 2
     split = dataclasses.replace(shop(), train=everybody, candidates=met, is_cold=~met)
     tables = fit_closed_form(split, alike, MODEL, count, NO_STAGES).tables
-    assert tables.of(1.0, torch.arange(count)).votes.shape[1] <= 2 * NEIGHBOURS
+    assert tables.of(1.0, 1.0, torch.arange(count)).votes.shape[1] <= 2 * NEIGHBOURS
 
 
 def test_pictures_that_differ_by_rounding_alone_are_not_told_apart():

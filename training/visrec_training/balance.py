@@ -72,6 +72,11 @@ class Balance(nn.Module):
         parts = (content, regression, spectral, popularity, regression + neighbours)
         return Weights(*(part.clamp(max=MAX_LOG_SCALE).exp() for part in parts))
 
+    @property
+    def table_share(self) -> float:
+        """How much the table of neighbours counts, next to regression."""
+        return math.exp(self.bias[NEIGHBOURS].item())
+
     @torch.no_grad()
     def expect(self, regression: float, spectral: float) -> None:
         """Start from how far a history moves logits in two parts; one of spread 0 tells nothing."""
@@ -136,7 +141,8 @@ class Balance(nn.Module):
         start = self.bias[part].item()
         # popularity is all that a new visitor is led by
         steps = STEPS if part == POPULARITY else (*STEPS, LEFT_OUT)
-        return [min(start + step, MAX_LOG_SCALE) for step in steps]
+        least = LEFT_OUT if part == NEIGHBOURS else -math.inf  # what is said for new items is divided by it
+        return [max(least, min(start + step, MAX_LOG_SCALE)) for step in steps]
 
     def _long(self, even_history: float) -> float:
         return -self.weight[LONG, TOLD].item() * math.log1p(even_history)

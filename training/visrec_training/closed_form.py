@@ -73,14 +73,16 @@ class Tables:
     by_content: Neighbours
     """[l, m]: what places by content leave: the rest of the weights, predicted from content."""
 
-    def of(self, scale: float, chosen: Tensor) -> Neighbours:
+    def of(self, scale: float, share: float, chosen: Tensor) -> Neighbours:
         """What some items, int64 [k], say, with places by regression times a scale, or, at 0, by content.
 
         Args:
             scale: how loud histories speak for new items.
+            share: how much the table counts for known items, next to places. For new ones both count alike:
+                what is foretold was taken apart into the two, and neither is right without the other.
             chosen: rows of the catalogue.
         """
-        said = self.by_audience.louder(scale) if scale else self.by_content
+        said = self.by_audience.louder(scale / share) if scale else self.by_content.louder(1 / share)
         place, speaks = find(self.speakers, chosen)
         return self.known.said_by(chosen).beside(said.said_by(place).where(speaks))
 

@@ -102,18 +102,24 @@ class FusionScorer(nn.Module):
         logits = add_votes(query @ self.item_vectors.T, self.neighbours, self.votes, history, counted)
         return add_matches(logits, self._match, sentence, hashes, tokens)
 
-    def apart(self, said: Said, history: Tensor) -> Parts:
-        """What `compare` adds up where nobody typed anything, before it is weighed."""
+    def apart(self, said: Said, history: Tensor, is_new: Tensor) -> Parts:
+        """What `compare` adds up where nobody typed anything, before it is weighed.
+
+        What the table says for new items, bool [N], stands with regression: how much it counts does not
+        depend on how much the table counts for known ones (`closed_form.Tables`).
+        """
         config = self.tower.config
         widths = [config.dim, config.regression_dim, config.spectral_dim, 1]
         content, regression, spectral, popularity = self.item_vectors.T.split(widths)
         nothing = content.new_zeros(len(history), self.items)
+        votes = add_votes(nothing, self.neighbours, self.votes, history, said.counted)
+        for_new = votes * is_new
         return Parts(
             said.content @ content,
-            said.regression @ regression,
+            (said.regression @ regression).add_(for_new, alpha=self.tower.balance.table_share),
             said.spectral @ spectral,
             popularity,
-            add_votes(nothing, self.neighbours, self.votes, history, said.counted),
+            votes - for_new,
         )
 
     def _match(self, *text: Tensor) -> Tensor:

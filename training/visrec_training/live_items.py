@@ -116,14 +116,18 @@ class LiveItems:
         """Some of them, int64 [k], without texts and neighbours."""
         return Items.join(self._content[rows], self._places(rows, self.has_id[rows], self.new_scale))
 
+    def is_new(self, rows: Tensor, *, on_trial: bool) -> Tensor:
+        """Which of some items nobody met, bool [k]; on trial, or are taken for such."""
+        return ~(self.has_id & ~self._is_probe if on_trial else self.has_id)[rows]
+
     @torch.no_grad()
     def on_trial(self, rows: Tensor) -> Items:
         """As `items_at`, but some items that were met are taken for new."""
         assert self.closed_form  # noqa: S101  (else nobody can be asked)
-        has_id = (self.has_id & ~self._is_probe)[rows]
+        has_id = ~self.is_new(rows, on_trial=True)
         content, probes = self._content[rows], self._is_probe[rows].nonzero().flatten()
         content[probes] = self._content_of(rows[probes], has_id[probes])
-        table = self.closed_form.trial_tables.of(self.new_scale, rows)
+        table = self.closed_form.trial_tables.of(self.new_scale, self._table_share, rows)
         items = Items.join(content, self._places(rows, has_id, self.new_scale))
         return items._replace(texts=self._texts[rows], **table._asdict())
 
@@ -176,7 +180,11 @@ class LiveItems:
     def _table(self, rows: Tensor) -> Neighbours:
         if self.closed_form is None:
             return no_neighbours(len(rows), rows.device)
-        return self.closed_form.tables.of(self.new_scale, rows)
+        return self.closed_form.tables.of(self.new_scale, self._table_share, rows)
+
+    @property
+    def _table_share(self) -> float:
+        return self._model.query_tower.balance.table_share
 
     def _content_of(self, rows: Tensor, has_id: Tensor) -> Tensor:
         return self._model.item_tower.content_of(rows, self.aspects[rows], self._tokens[rows], has_id)

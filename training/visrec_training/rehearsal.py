@@ -36,15 +36,16 @@ class _Batch(NamedTuple):
 class Rehearsal:
     """The questions of some sections, next to a catalogue."""
 
-    def __init__(self, scorer: FusionScorer, asked: Sequence[Asked]) -> None:
+    def __init__(self, scorer: FusionScorer, is_new: Tensor, asked: Sequence[Asked]) -> None:
         """Compare them with all items, part by part.
 
         Args:
             scorer: holds the catalogue.
+            is_new: bool [N], which of its items are placed as ones that nobody met.
             asked: the sections.
         """
         self._balance = scorer.tower.balance
-        self._batches = list(_joined(_compared(scorer, asked)))
+        self._batches = list(_joined(_compared(scorer, is_new, asked)))
         self._targets = reduce(
             Ragged.then, (section.queries.targets for section, read in asked for _ in read)
         )
@@ -75,12 +76,12 @@ class Rehearsal:
 
 
 @torch.inference_mode()
-def _compared(scorer: FusionScorer, asked: Sequence[Asked]) -> Iterator[_Batch]:
+def _compared(scorer: FusionScorer, is_new: Tensor, asked: Sequence[Asked]) -> Iterator[_Batch]:
     for section, sent in asked:
         for read in sent:
             start = 0
             for each in read:
-                parts = scorer.apart(each.said, each.history)
+                parts = scorer.apart(each.said, each.history, is_new)
                 count = len(each.history)
                 yield _Batch(each.said.told, parts, barred(section, start, count, parts.content.device))
                 start += count

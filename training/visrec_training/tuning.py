@@ -128,22 +128,22 @@ class Tuning:
             sent: what is sent; none for all that validation sends.
         """
         known, new = self._asked, self._asked_new
-        of_known = self._questions(self._items(), (known, self._short(known)), sent)
-        of_new = self._questions(self._items_on_trial(), (*new, *map(self._short, new)), sent)
+        of_known = self._questions((known, self._short(known)), sent)
+        of_new = self._questions((*new, *map(self._short, new)), sent, on_trial=True)
         return lambda: sum(of_known.ndcg()) + self._joint(of_new)
 
     def _rehearse_pictures(self, sent: Modalities) -> Callable[[], float]:
         """Says how good rankings are by the balance as it is then, for people who look at a picture."""
         known, new = self._looking(self._asked), list(map(self._looking, self._asked_new))
-        of_known = self._questions(self._items(), [known], [sent])
-        of_new = self._questions(self._items_on_trial(), new, [sent])
+        of_known, of_new = self._questions([known], [sent]), self._questions(new, [sent], on_trial=True)
         return lambda: sum(of_known.ndcg()) + self._joint(of_new)
 
-    def _rehearse_scales(self) -> Callable[[], float]:
+    def _rehearse_new(self) -> Callable[[], float]:
         """Says how good rankings with new items are, by how loud histories speak for these then."""
         scorer = self._scorer(self._items_on_trial())
         asked = [(section, self._read(scorer, section)) for section in self._asked_new]
-        return lambda: self._joint(Rehearsal(self._scorer(self._items_on_trial()), asked))
+        is_new = self._live.is_new(self._rows, on_trial=True)
+        return lambda: self._joint(Rehearsal(self._scorer(self._items_on_trial()), is_new, asked))
 
     def _joint(self, rehearsal: Rehearsal) -> float:
         """The sum of `joint_quality` of the sections with new items, asked once or more, kind after kind."""
@@ -176,13 +176,13 @@ class Tuning:
         choose(FADES, fade, lambda: self._rehearse([HISTORY])())
 
     def _scale_new_items(self) -> None:
-        take, quality = partial(setattr, self._live, "new_scale"), self._rehearse_scales()
+        take, quality = partial(setattr, self._live, "new_scale"), self._rehearse_new()
         best = choose(NEW_SCALES, take, quality)
         if best:
             choose([best * step for step in FINER], take, quality)
 
     def _temper(self) -> None:
-        rehearsal = self._questions(self._items(), [self._asked])
+        rehearsal = self._questions([self._asked])
         self._model.query_tower.balance.temper(rehearsal.excess)
 
     def _look(self) -> None:
@@ -203,10 +203,11 @@ class Tuning:
         return items._replace(neighbours=place.int(), votes=items.votes * is_there)
 
     def _questions(
-        self, items: Items, sections: Sequence[Section], sent: Sequence[Modalities] = ()
+        self, sections: Sequence[Section], sent: Sequence[Modalities] = (), *, on_trial: bool = False
     ) -> Rehearsal:
-        scorer = self._scorer(items)
-        return Rehearsal(scorer, [(section, self._read(scorer, section, sent)) for section in sections])
+        scorer = self._scorer(self._items_on_trial() if on_trial else self._items())
+        asked = [(section, self._read(scorer, section, sent)) for section in sections]
+        return Rehearsal(scorer, self._live.is_new(self._rows, on_trial=on_trial), asked)
 
     def _scorer(self, items: Items) -> FusionScorer:
         model = self._model
