@@ -12,16 +12,16 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as `visrec` does
 
 @pytest.fixture(scope="session")
 def small_shop(tmp_path_factory):
-    """A data folder of some 120 real stickers, a red apple among them, and 250 simulated shoppers."""
+    """A data folder of some 240 real stickers, a red apple among them, and 400 simulated shoppers."""
     from visrec_demo.catalogue import stickers, write_catalogue
     from visrec_demo.shoppers import ShopperConfig, write_shoppers
 
     folder = tmp_path_factory.mktemp("small_shop")
     chosen = [
-        sticker for place, sticker in enumerate(stickers()) if not place % 14 or sticker.title == "red apple"
+        sticker for place, sticker in enumerate(stickers()) if not place % 7 or sticker.title == "red apple"
     ]
     write_catalogue(folder, chosen)
-    write_shoppers(folder, ShopperConfig(shoppers=250, picks=12))
+    write_shoppers(folder, ShopperConfig(shoppers=400, picks=12))
     return folder
 
 
@@ -43,7 +43,7 @@ def visrec():
 def run(small_shop, cache, visrec, tmp_path_factory) -> Path:
     """The out folder of a short training run on the small shop."""
     out = tmp_path_factory.mktemp("run")
-    assert visrec("train", "--data", small_shop, "--cache", cache, "--out", out, "--epochs", 3) == 0
+    assert visrec("train", "--data", small_shop, "--cache", cache, "--out", out, "--epochs", 6) == 0
     return out
 
 

@@ -92,7 +92,7 @@ def test_items_come_and_go(
     new = {item_id: item for item_id, item in read_items(new_folder).items() if item_id != kept}
     assert f"{len(new)} items are new" in said
     places = [found(recommender, image=item.picture, k=100).index(item_id) for item_id, item in new.items()]
-    assert max(places) < 10, "who looks at one is shown it, of 120 items"
+    assert max(places) < 10, "who looks at one is shown it, of 240 items"
     for model in ("encoder", "attention"):
         first, third = (repository / model / number / "model.onnx" for number in ("1", "3"))
         assert third.samefile(first), "what did not change takes no space"
@@ -117,7 +117,7 @@ def test_items_come_and_go(
     said = capsys.readouterr().out
     assert f"{len(new) - 2} items added and 1 removed since training" in said
     assert re.search(
-        r"trained on items (\d+) of \1 rows; interactions [\d,]+ of [\d,]+ rows; 250 users", said
+        r"trained on items (\d+) of \1 rows; interactions [\d,]+ of [\d,]+ rows; 400 users", said
     )
 
 

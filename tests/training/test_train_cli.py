@@ -33,9 +33,9 @@ def test_training_gets_better_than_it_began(run):
 def test_a_run_goes_on_as_if_it_was_never_killed_nor_stopped(
     run, small_shop, cache, visrec, tmp_path, monkeypatch, capsys
 ):
-    """Killed once the closed form was fitted, and stopped in the second epoch: neither is done again."""
+    """Killed once the closed form was fitted, and stopped in the third epoch: neither is done again."""
     out = tmp_path / "killed"
-    words = ("train", "--data", small_shop, "--cache", cache, "--out", out, "--epochs", 3)
+    words = ("train", "--data", small_shop, "--cache", cache, "--out", out, "--epochs", 6)
     process = subprocess.Popen([sys.executable, "-m", "visrec_cli.main", *map(str, words)])
     while not (out / "stages" / "closed form.pt").exists():
         assert process.poll() is None
@@ -48,15 +48,15 @@ def test_a_run_goes_on_as_if_it_was_never_killed_nor_stopped(
     def never(*_):
         raise AssertionError
 
-    def stop_in_the_second(trainer):
+    def stop_in_the_third(trainer):
         epochs.append(1)
-        if len(epochs) == 2:
+        if len(epochs) == 3:
             raise KeyboardInterrupt
         return whole(trainer)
 
     monkeypatch.setattr("visrec_training.live_items.fit_closed_form", never)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_epoch", stop_in_the_second)
+        patch.setattr(Trainer, "_epoch", stop_in_the_third)
         assert visrec(*words, "--resume") == 130
     assert "go on with --resume" in capsys.readouterr().out
     assert Checkpoint.load(out / "best.pt").model() is not None
@@ -125,7 +125,7 @@ def test_going_on_with_other_interactions_is_refused(run, small_shop, cache, vis
     shop = shutil.copytree(small_shop, tmp_path / "shop")
     table = pq.read_table(shop / "interactions.parquet")
     pq.write_table(table.slice(0, table.num_rows // 2), shop / "interactions.parquet")
-    words = ("--data", shop, "--cache", cache, "--out", tmp_path / "run", "--epochs", 3, "--resume")
+    words = ("--data", shop, "--cache", cache, "--out", tmp_path / "run", "--epochs", 6, "--resume")
     assert visrec("train", *words) == 1
     assert "other data" in capsys.readouterr().err
 
