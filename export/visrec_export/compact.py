@@ -51,7 +51,7 @@ class CompactScorer(nn.Module):
         self.text_codes, self.text_scales = map(nn.Buffer, _quantise(scorer.item_texts))
         self.texts = nn.Buffer(scorer.item_texts.half())
         self.sources = nn.Buffer(scorer.sources.half())
-        # what is said for new items may be far louder than a half can be
+        # votes for new items may be larger than the largest 16-bit float
         self.loudest = float(scorer.votes.abs().amax().clamp_min(1)) if scorer.votes.numel() else 1.0
         self.neighbours = nn.Buffer(scorer.neighbours)
         self.votes = nn.Buffer((scorer.votes / self.loudest).half())

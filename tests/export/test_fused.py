@@ -25,9 +25,9 @@ def checkpoint(run):
 
 @pytest.fixture(scope="module")
 def asked(checkpoint, small_shop):
-    """Requests with pictures of the shop, and histories and words in turn."""
+    """Requests with every picture of the shop, and histories and words in turn."""
     pictures, _ = load_pictures(read(small_shop, None).catalogue.images, 224)
-    return draw_requests(checkpoint, np.tile(pictures, (2, 1, 1, 1)), ["red", "face"], 0)
+    return draw_requests(checkpoint, pictures, ["red", "face"], 0)
 
 
 @pytest.fixture
