@@ -39,20 +39,23 @@ def shop():
     return tower, aspects, tokens
 
 
-def learn(tower, tokens, met=range(10)):
+def learn():
     rng = np.random.default_rng(0)
-    people = [rng.choice(10, size=4, replace=False) for _ in range(40)]
-    people = [[item for item in liked if item in met] for liked in people]
-    return placed_by(people, tower.words, tokens)
+    return placed_by([rng.choice(10, size=4, replace=False) for _ in range(40)], ITEMS)
 
 
-def placed_by(sequences, bag, tokens):
+def fit(shop, learned, config=TRAIN):
+    tower, aspects, tokens = shop
+    return fit_places(tower, learned, word_features(tower.words, tokens), aspects[:, GIST], config)
+
+
+def placed_by(sequences, items):
     """Places of what some people chose, with item-to-item weights by EASE alone."""
     sequences = Ragged.of(sequences)
-    met = met_items(sequences, len(tokens))
-    people = People.of(sequences, met, len(tokens))
+    met = met_items(sequences, items)
+    people = People.of(sequences, met, items)
     weights = DenseWeights(ease(people.together(), 1.0))
-    return learn_places(people, met, torch.arange(len(met)), weights, word_features(bag, tokens), MODEL)
+    return learn_places(people, met, torch.arange(len(met)), weights, MODEL)
 
 
 def test_regression_tells_each_item_from_the_others():
@@ -70,8 +73,8 @@ def test_factors_give_the_similarity_back_up_to_their_scale():
 
 def test_what_people_met_lies_where_behaviour_puts_it(shop):
     tower, aspects, tokens = shop
-    learned = learn(tower, tokens)
-    fit_places(tower, learned, aspects[:, GIST], TRAIN)
+    learned = learn()
+    fit(shop, learned)
     with torch.no_grad():
         places = tower.places(aspects, tokens, torch.ones(ITEMS, dtype=torch.bool))
     assert torch.allclose(places[learned.rows], learned.places.float(), atol=1e-4)
@@ -81,7 +84,7 @@ def test_an_item_nobody_met_lies_where_its_content_puts_it(shop):
     """Two items with one picture and one text, one of them met: without its id, it lies with the other."""
     tower, aspects, tokens = shop
     aspects[10], tokens[10] = aspects[0], tokens[0]
-    fit_places(tower, learn(tower, tokens), aspects[:, GIST], TRAIN)
+    fit(shop, learn())
     with torch.no_grad():
         places = tower.places(aspects, tokens, torch.zeros(ITEMS, dtype=torch.bool))
     assert torch.allclose(places[10], places[0], atol=1e-5)
@@ -89,33 +92,32 @@ def test_an_item_nobody_met_lies_where_its_content_puts_it(shop):
 
 
 def test_an_item_as_if_nobody_had_met_it_is_placed_by_the_others_alone(shop):
-    tower, aspects, tokens = shop
-    learned = learn(tower, tokens)
-    unseen = fit_places(tower, learned, aspects[:, GIST], TRAIN)
+    learned = learn()
+    unseen = fit(shop, learned)
     changed = learned.places.clone()
     changed[0] += 5  # what is said of item 0 itself can't show, but for the mean of all
     changed -= changed.mean(0) - learned.places.mean(0)
-    again = fit_places(tower, dataclasses.replace(learned, places=changed), aspects[:, GIST], TRAIN)
+    again = fit(shop, dataclasses.replace(learned, places=changed))
     shift = (changed[1] - learned.places[1]).float()
-    assert torch.allclose(again[0] - unseen[0], leave_one_out(learned, aspects, shift), atol=1e-3)
+    assert torch.allclose(again[0] - unseen[0], leave_one_out(shop, learned, shift), atol=1e-3)
 
 
-def leave_one_out(learned, aspects, shift):
+def leave_one_out(shop, learned, shift):
     """How far item 0's prediction moves when all the others move by `shift`, by really leaving it out."""
+    tower, aspects, tokens = shop
     looks = aspects[learned.rows, GIST].double()
     looks = looks - looks.mean(0)
     looks = looks * TRAIN.picture_share / looks.norm(dim=1).mean()
-    words = learned.words.to_dense()
+    words = torch.from_numpy(word_features(tower.words, tokens)[learned.rows.numpy()].toarray()).double()
     kernel = looks @ looks.T + words @ words.T
     others = kernel[1:, 1:] + TRAIN.content_ridge * torch.eye(len(kernel) - 1, dtype=torch.float64)
     return shift * torch.linalg.solve(others, kernel[1:, 0]).sum().float()
 
 
 def test_new_items_are_placed_as_far_apart_as_known_ones_where_asked(shop):
-    tower, aspects, tokens = shop
-    learned = learn(tower, tokens)
-    timid = fit_places(tower, learned, aspects[:, GIST], TRAIN)
-    bold = fit_places(tower, learned, aspects[:, GIST], dataclasses.replace(TRAIN, new_item_spread=1.0))
+    learned = learn()
+    timid = fit(shop, learned)
+    bold = fit(shop, learned, dataclasses.replace(TRAIN, new_item_spread=1.0))
     mean = learned.places.float().mean(0)
     width = MODEL.regression_dim
     known = (learned.places.float() - mean)[:, :width].norm()
@@ -143,9 +145,9 @@ def test_any_people_however_few_or_alike_place_items_at_a_finite_distance(people
     tokens = torch.tensor(words)
     aspects = torch.ones(5, 2, 4) * torch.tensor(looks).view(-1, 1, 1)
     aspects += noise * torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0))
-    learned = placed_by(sequences, bag, tokens)
+    learned = placed_by(sequences, 5)
     queries.balance.expect(*learned.spreads)
-    unseen = fit_places(tower, learned, aspects[:, GIST], TRAIN)
+    unseen = fit((tower, aspects, tokens), learned)
     with torch.no_grad():
         placed = tower.places(aspects, tokens, torch.ones(5, dtype=torch.bool))
     for values in (unseen, placed, queries.balance.bias):
@@ -154,17 +156,13 @@ def test_any_people_however_few_or_alike_place_items_at_a_finite_distance(people
 
 
 def test_people_who_all_chose_the_same_tell_no_item_from_another():
-    bag = WordBag(MODEL, torch.ones(WORDS + 1))
-    nothing = torch.zeros(3, 1, dtype=torch.int64)
-    learned = placed_by([np.arange(3)] * 7, bag, nothing)
+    learned = placed_by([np.arange(3)] * 7, 3)
     assert learned.spreads == (0, 0)
     assert learned.places.abs().max() == 0
 
 
 def test_people_who_chose_one_thing_each_say_how_popular_it_is():
-    bag = WordBag(MODEL, torch.ones(WORDS + 1))
-    nothing = torch.zeros(3, 1, dtype=torch.int64)
     chosen = [np.asarray([row]) for row in (0, 1, 1, 2, 2, 2, 2)]
-    learned = placed_by(chosen, bag, nothing)
+    learned = placed_by(chosen, 3)
     assert learned.spreads == (0, 0), "nothing follows anything"
     assert (learned.places[:, -1].diff() > 0.3).all()

@@ -14,7 +14,8 @@ import pytest
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ModelConfig
 from visrec_training.item_texts import load_text_graph
-from visrec_training.vocabulary import Vocabulary
+from visrec_training.rows import Ragged
+from visrec_training.vocabulary import ItemTokens, Vocabulary
 
 
 @pytest.fixture
@@ -76,12 +77,11 @@ def test_a_checkpoint_is_measured_on_its_own_data_alone(
 def test_a_long_title_does_not_displace_keywords_and_category():
     title = " ".join(f"word{number:03d}" for number in range(400))
     fields = (title, "teapot", "kitchen")
-    read = load_text_graph("none")
 
     def hashes(*texts):
-        return [row[row != 0] for row in read(texts).tokens]
+        return [row[row != 0] for row in load_text_graph("none")(texts).tokens]
 
-    items = [hashes(*fields), hashes("other", "", "")]
+    items = ItemTokens(Ragged.of(hashes(*fields, "other", "", "")), len(fields))
     vocabulary = Vocabulary.learn(items)
     length = ModelConfig().item_words
     rows, cut = vocabulary.encode(items, length)

@@ -1,6 +1,5 @@
 """Searches find items by meaning, in any language, and by words, misspelt or not."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,8 +14,9 @@ from visrec_training.item_texts import (
     read_item_texts,
 )
 from visrec_training.retrieval import Typed
+from visrec_training.rows import Ragged
 from visrec_training.text_space import TextSpace
-from visrec_training.vocabulary import NO_WORDS, Vocabulary
+from visrec_training.vocabulary import NO_WORDS, ItemTokens, Vocabulary
 
 TITLES = (
     "red apple", "birthday cake", "crying face", "dog", "bicycle", "umbrella", "soccer ball", "guitar",
@@ -108,8 +108,7 @@ def test_pictures_all_alike_predict_nothing_and_break_nothing():
 
 def test_searches_are_read_as_they_are_served():
     read = load_text_graph("none")(["red red apple"])
-    tokens = read.tokens[read.tokens != 0]
-    vocabulary = Vocabulary.learn([(np.unique(tokens),)])
+    vocabulary = Vocabulary.learn(ItemTokens(Ragged.of([read.tokens[read.tokens != 0]]), 1))
     typed = Typed.read(["red apple", ""], vocabulary, ModelConfig(text_encoder="none"))
     assert (typed.tokens[0][typed.hashes[0] != 0] > 0).all()
     assert not typed.hashes[1].any()

@@ -13,14 +13,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from scipy import sparse
 
-from visrec_training.content import products
 from visrec_training.item_weights import ease
 from visrec_training.metrics import ranking_metrics
 from visrec_training.queries import Queries, Section
 from visrec_training.retrieval import rank_scores
-from visrec_training.rows import NOTHING, Rows
+from visrec_training.rows import Ragged, Rows
 from visrec_training.split import Split
 
 NEIGHBOURS = (50, 20, 100, 200)
@@ -110,13 +109,13 @@ def popularity_of(split: Split) -> Rows:
 
 def liked_together(split: Split) -> Matrix:
     """How many people liked both of two items in training: float32 [N, N]."""
-    people = _sparse(split.train, len(split.is_cold)).t()
-    return products(people, people).numpy()
+    people = _sparse(split.train, len(split.is_cold))
+    return (people.T @ people).toarray()
 
 
 def spoken_for(queries: Queries, weights: Matrix) -> Matrix:
     """The sum of weights' rows, [N, N], over each query's history: float32 [n, N]."""
-    return (_sparse(queries.histories, len(weights)) @ torch.from_numpy(weights)).numpy()
+    return _sparse(queries.histories, len(weights)) @ weights
 
 
 def rank(baseline: Baseline, section: Section) -> Rows:
@@ -163,11 +162,9 @@ def best(options: Sequence[Option], scores: Callable[[Option], Matrix], section:
     return max(options, key=reached)
 
 
-def _sparse(sequences: Sequence[Rows], items: int) -> Tensor:
-    """1 where a sequence holds an item, however often: sparse float32 [n, items]."""
-    once = [np.unique(sequence) for sequence in sequences]
-    rows = np.repeat(np.arange(len(once)), [len(sequence) for sequence in once])
-    place = torch.from_numpy(np.stack([rows, np.concatenate([*once, NOTHING])]))
-    return torch.sparse_coo_tensor(
-        place, torch.ones(len(rows)), (len(once), items), is_coalesced=True, check_invariants=True
-    )
+def _sparse(sequences: Ragged, items: int) -> sparse.csr_array:
+    """1 where a sequence holds an item, however often: float32 [n, items]."""
+    pairs = (np.ones(len(sequences.values), np.float32), (sequences.owners, sequences.values))
+    once = sparse.coo_array(pairs, shape=(len(sequences), items)).tocsr()
+    once.data[:] = 1
+    return once

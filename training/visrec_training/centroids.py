@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from scipy import sparse
 
 from visrec_training.baselines import Matrix, spoken_for
-from visrec_training.content import products
 from visrec_training.item_texts import load_text_graph
 from visrec_training.prepare import Prepared
 from visrec_training.queries import Queries
@@ -69,9 +68,6 @@ def _word_kernel(prepared: Prepared) -> Matrix:
     rarity = np.log(len(tokens) / np.bincount(columns))
     values = rarity[columns].astype(np.float32)
     values /= np.sqrt(np.bincount(rows, values**2, minlength=len(tokens)).clip(min=1e-9))[rows]
-    place = torch.from_numpy(np.stack([rows, columns]))
     size = (len(tokens), len(ids))
-    weighted = torch.sparse_coo_tensor(
-        place, torch.from_numpy(values.astype(np.float32)), size, check_invariants=True
-    ).coalesce()
-    return products(weighted, weighted).numpy()
+    weighted = sparse.coo_array((values.astype(np.float32), (rows, columns)), shape=size).tocsr()
+    return (weighted @ weighted.T).toarray()

@@ -126,9 +126,7 @@ def fit_closed_form(
     landmarks = people.most_met(len(met) if len(met) <= most_dense else CHOICE_ITEMS)
     transitions = Transitions.of(split.train, met, count) if split.has_order else None
     weights = fit_weights(people, transitions, met, content, split.validation, most_dense, stages)
-    learned = stages.keep(
-        "places", lambda: learn_places(people, met, landmarks, weights, content.words, config)
-    )
+    learned = stages.keep("places", lambda: learn_places(people, met, landmarks, weights, config))
     audiences = fit_audiences(people.among(landmarks), met[landmarks], content, weights.among(landmarks))
     return _Assembly(learned, weights, audiences, people.told(), config).closed_form(count)
 

@@ -15,15 +15,16 @@ from typing import TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from torch import Tensor
 
 from visrec_training.attention import ROUNDING
 from visrec_training.config import ModelConfig, TrainConfig
-from visrec_training.content import products
 from visrec_training.item_tower import ItemTower, WordBag
 from visrec_training.item_weights import DenseWeights, ItemWeights
 from visrec_training.people import People
 from visrec_training.rows import Ragged
+from visrec_training.vocabulary import UNKNOWN
 
 BLOCK = 1 << 16  # items at a time
 OVERSAMPLING, ITERATIONS = 32, 6  # of the randomised SVD
@@ -38,8 +39,6 @@ class Learned:
 
     rows: Tensor
     """int64 [n], their rows in the catalogue."""
-    words: Tensor
-    """Sparse float64 [n, V + 1], their words by TF-IDF."""
     places: Tensor
     """float32 [n, place_width]: source, target and appeal."""
     landmarks: Tensor
@@ -57,7 +56,7 @@ def met_items(sequences: Ragged, count: int) -> Tensor:
 
 
 def learn_places(
-    people: People, met: Tensor, landmarks: Tensor, weights: ItemWeights, words: Tensor, config: ModelConfig
+    people: People, met: Tensor, landmarks: Tensor, weights: ItemWeights, config: ModelConfig
 ) -> Learned:
     """Place the items that people met.
 
@@ -66,7 +65,6 @@ def learn_places(
         met: int64 [n], their rows in the catalogue.
         landmarks: int64 [l], of `Learned`.
         weights: how much one says for another.
-        words: sparse float64 [N, V + 1], TF-IDF.
         config: says how wide the two parts are.
     """
     told = people.told().double()
@@ -79,16 +77,19 @@ def learn_places(
     log_counts = people.counts.log()
     appeal = APPEAL_POWER * (log_counts - log_counts.mean())
     places = torch.cat([sources, targets, appeal.unsqueeze(1)], dim=1).float()
-    return Learned(met, words.index_select(0, met), places, landmarks, spreads, units[0])
+    return Learned(met, places, landmarks, spreads, units[0])
 
 
 @torch.no_grad()
-def fit_places(tower: ItemTower, learned: Learned, gists: Tensor, config: TrainConfig) -> Tensor:
+def fit_places(
+    tower: ItemTower, learned: Learned, features: sparse.csr_array, gists: Tensor, config: TrainConfig
+) -> Tensor:
     """Fit the tower's collaborative parameters: content predicts places, ids say by how much it errs.
 
     Args:
         tower: gets the parameters.
         learned: what is to be predicted.
+        features: float32 [N, V + 1], of the catalogue's words, from `word_features`.
         gists: float [N, d], of the catalogue's pictures.
         config: the regression's strength.
 
@@ -96,7 +97,11 @@ def fit_places(tower: ItemTower, learned: Learned, gists: Tensor, config: TrainC
         float [n, place_width]: where each of the met items would be placed if nobody had met it.
     """
     chosen = learned.landmarks
-    words, looks = learned.words.index_select(0, chosen), gists[learned.rows[chosen]].double()
+
+    def words_of(met: Tensor) -> sparse.csr_array:
+        return features[learned.rows[met].cpu().numpy()].astype(np.float64)
+
+    words, looks = words_of(chosen), gists[learned.rows[chosen]].double()
     mean = looks.mean(0)
     apart = (looks - mean).norm(dim=1).mean()
     if apart > ROUNDING * looks.shape[1] ** 0.5:  # next to the length of a gist
@@ -104,7 +109,7 @@ def fit_places(tower: ItemTower, learned: Learned, gists: Tensor, config: TrainC
     else:  # pictures all alike tell nothing
         scale = torch.zeros_like(apart)
     looks = (looks - mean) * scale
-    kernel = products(words, words) + looks @ looks.T
+    kernel = torch.from_numpy((words @ words.T).toarray()).to(looks.device) + looks @ looks.T
     offset = learned.places.mean(0, dtype=torch.float64)
     kernel.diagonal().add_(config.content_ridge)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
@@ -114,16 +119,15 @@ def fit_places(tower: ItemTower, learned: Learned, gists: Tensor, config: TrainC
     # new items behind all known ones
     unseen = known - duals / inverse.diagonal().unsqueeze(1)
     duals *= (stretch := _stretch(known, unseen, tower.config, config.new_item_spread))
-    by_words, by_looks = words.t() @ duals, scale * looks.T @ duals
-    tower.words.places.weight.copy_(by_words)
+    by_words, by_looks = words.T @ duals.cpu().numpy(), scale * looks.T @ duals
+    tower.words.places.weight.copy_(torch.from_numpy(by_words))
     tower.picture.places.weight.copy_(by_looks.T)
     tower.picture.places.bias.copy_(offset - by_looks.T @ mean)
     predicted = torch.empty_like(learned.places)
     for block in torch.arange(len(predicted), device=predicted.device).split(BLOCK):
-        by_content = learned.words.index_select(0, block) @ by_words
-        predicted[block] = (
-            by_content + (gists[learned.rows[block]].double() - mean) @ by_looks + offset
-        ).float()
+        by_content = torch.from_numpy(words_of(block) @ by_words).to(looks.device)
+        by_content += (gists[learned.rows[block]].double() - mean) @ by_looks + offset
+        predicted[block] = by_content.float()
     tower.id_places.weight[learned.rows] = learned.places - predicted
     return predicted.index_copy(0, chosen, (unseen * stretch + offset).float())
 
@@ -212,11 +216,15 @@ def _part(svd: Svd, rank: int, told: Tensor) -> tuple[Tensor, Tensor, float, flo
     return torch.zeros_like(source), torch.zeros_like(target), 0.0, 0.0
 
 
-def word_features(words: WordBag, tokens: Tensor) -> Tensor:
-    """TF-IDF, sparse float64 [n, V + 1]."""
-    rows = torch.arange(len(tokens), device=tokens.device).unsqueeze(1).expand_as(tokens)
-    indices = torch.stack([rows.flatten(), tokens.flatten()])
-    size = (len(tokens), len(words.rarity))
-    return torch.sparse_coo_tensor(
-        indices, words.tf_idf(tokens).double().flatten(), size, check_invariants=True
-    ).coalesce()
+def word_features(words: WordBag, tokens: Tensor) -> sparse.csr_array:
+    """TF-IDF, float32 [n, V + 1], of the words of items, int [n, T]."""
+    data, columns, sizes = [], [], [np.zeros(1, dtype=np.int64)]
+    for block in tokens.split(BLOCK):
+        shown = block != UNKNOWN
+        data.append(words.tf_idf(block)[shown].cpu().numpy())
+        columns.append(block[shown].cpu().numpy())
+        sizes.append(shown.sum(1).cpu().numpy())
+    flat = np.concatenate(data), np.concatenate(columns), np.concatenate(sizes).cumsum()
+    features = sparse.csr_array(flat, shape=(len(tokens), len(words.rarity)))
+    features.sum_duplicates()
+    return features

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import sparse
@@ -50,8 +50,8 @@ SENTENCE_WIDTH = 0.3
 class Content:
     """The content of N items."""
 
-    words: Tensor
-    """Sparse float64 [N, V + 1], TF-IDF."""
+    words: sparse.csr_array
+    """float32 [N, V + 1], TF-IDF."""
     meanings: Tensor
     """float [N, sentence_dim], of length 1 or 0."""
     sentences: Tensor | ItemSentences
@@ -64,7 +64,7 @@ class Content:
     @classmethod
     def of(
         cls,
-        words: Tensor,
+        words: sparse.csr_array,
         meanings: Tensor,
         sentences: Tensor | ItemSentences,
         gists: Tensor,
@@ -86,15 +86,8 @@ class Content:
 
     def shared_words(self, rows: Tensor, columns: Tensor) -> Tensor:
         """How alike their words are, float64 [rows, columns]; the work does not grow with N."""
-        one, other = (self.words_by_row[chosen.cpu().numpy()] for chosen in (rows, columns))
-        return torch.from_numpy((one @ other.T).toarray()).to(self.words.device)
-
-    @cached_property
-    def words_by_row(self) -> sparse.csr_array:
-        """The words, float64 [N, V + 1], of which rows are found without reading all of them."""
-        words = self.words.coalesce().cpu()
-        pairs = (words.values().numpy(), words.indices().numpy())
-        return sparse.coo_array(pairs, shape=tuple(words.shape)).tocsr()
+        one, other = (self.words[chosen.cpu().numpy()].astype(np.float64) for chosen in (rows, columns))
+        return torch.from_numpy((one @ other.T).toarray()).to(self.meanings.device)
 
 
 class Comparison:
@@ -139,10 +132,3 @@ class Comparison:
 
     def _products(self, vectors: Tensor | ItemSentences) -> Tensor:
         return vectors[self._rows].double() @ vectors[self._columns].double().T
-
-
-def products(one: Tensor, other: Tensor) -> Tensor:
-    """Inner products of the rows of two sparse matrices, dense [n, k]."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sparse times sparse is said to be in beta
-        return torch.sparse.mm(one, other.t()).to_dense()

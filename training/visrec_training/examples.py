@@ -83,17 +83,17 @@ class QueryWords:
             vocabulary: knows the words.
             config: says which text encoder reads them, and how many tokens a search has.
         """
-        self._length = config.words
-        words = [catalogue.text(row).split() for row in range(len(catalogue))]
-        hashes = word_tokens([word for each in words for word in each], config.text_encoder)
-        rows = {word: vocabulary.known(found) for word, found in hashes.items()}
-        self._words = [[(word, rows[word]) for word in each if rows[word]] for each in words]
+        self._length, self._catalogue = config.words, catalogue
+        words = (word for row in range(len(catalogue)) for word in catalogue.text(row).split())
+        hashes = word_tokens(words, config.text_encoder)
+        self._rows = {word: vocabulary.known(found) for word, found in hashes.items()}
 
     def draw(self, items: Rows, rng: np.random.Generator) -> Searches:
         """A search for each item; nothing for an item without words."""
         texts, tokens = [], np.zeros((len(items), self._length), dtype=np.int64)
         for index, item in enumerate(items):
-            known, drawn = self._words[item], []
+            words = self._catalogue.text(item).split()
+            known, drawn = [(word, self._rows[word]) for word in words if self._rows[word]], []
             if known:
                 count = min(len(known), rng.integers(1, MAX_QUERY_WORDS + 1))
                 drawn = [known[place] for place in rng.choice(len(known), size=count, replace=False)]

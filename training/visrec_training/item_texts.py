@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,12 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from visrec_training import scratch
 from visrec_training.data import Catalogue
-from visrec_training.rows import Rows
+from visrec_training.rows import NOTHING, Ragged, Rows
 from visrec_training.text.encoders import text_encoder
 from visrec_training.text.graph import TextGraph, text_graph
 from visrec_training.text_space import TextSpace
+from visrec_training.vocabulary import ItemTokens
 
+FIELDS = 4
+"""Texts of an item, of `Catalogue.fields`."""
 MOST_TOKENS = 256
 """Of one text: the most of an item's."""
 BACKGROUND, COMMONEST = 8_000, 60_000
@@ -34,8 +39,8 @@ READ_AT_ONCE, READ_TOGETHER = 8_192, 65_536
 class ItemTexts:
     """The texts of N items."""
 
-    tokens: list[tuple[Rows, ...]]
-    """For each item and each of its texts the hashes of its tokens, int64 [n], words before their pieces."""
+    tokens: ItemTokens
+    """Of each of an item's texts, as `Catalogue.fields` has them."""
     meanings: Tensor
     """float32 [N, sentence_dim], of length 1; 0 without texts."""
 
@@ -69,23 +74,41 @@ def read_item_texts(catalogue: Catalogue, encoder: str, space: TextSpace) -> Ite
         encoder: the sentence encoder's name.
         space: knows where sentence vectors lie.
     """
-    fields = [catalogue.fields(row) for row in range(len(catalogue))]
-    words = [(keywords or title).split() for title, keywords, *_ in fields]
-    texts = list(dict.fromkeys(text for each in (*fields, *words) for text in each))
-    place = {text: number for number, text in enumerate(texts)}
-    tokens, meant = [], []
-    with torch.no_grad():
-        for start in range(0, len(texts), READ_TOGETHER):
-            read = load_text_graph(encoder)(texts[start : start + READ_TOGETHER])
-            tokens += [row[row != 0] for row in read.tokens]
-            said = torch.from_numpy(read.sentence).split(BLOCK)
-            meant += [space.meaning(block.to(space.mean.device)).cpu() for block in said]
-        placed = torch.cat(meant)
-        titles = placed[[place[next((text for text in each if text), "")] for each in fields]]
-        described = placed[[place[text] for text in catalogue.descriptions]]
-        around = _mean_of_words(words, placed, place) + described
-        meanings = F.normalize(titles + WORD_WEIGHT * around, dim=1)
-    return ItemTexts([tuple(tokens[place[text]] for text in each) for each in fields], meanings)
+    every = range(len(catalogue))
+    texts = (text for row in every for text in (*catalogue.fields(row), *_words(catalogue, row)))
+    place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    tokens, placed = _read(list(place), encoder, space)
+    fields = [place[text] for row in every for text in catalogue.fields(row)]
+    hashes = tokens.part(np.asarray(fields, dtype=np.int64))
+    counts = Counter(word for row in every for word in set(_words(catalogue, row)))
+    rarity = {word: math.log(len(catalogue) / count) for word, count in counts.items()}
+    meanings = torch.zeros(len(catalogue), placed.shape[1])
+    for start in range(0, len(catalogue), READ_TOGETHER):
+        rows = every[start : start + READ_TOGETHER]
+        titles = [place[next(filter(None, catalogue.fields(row)), "")] for row in rows]
+        described = [place[catalogue.descriptions[row]] for row in rows]
+        around = _mean_of_words([_words(catalogue, row) for row in rows], rarity, placed, place)
+        around += placed[described]
+        meanings[rows.start : rows.stop] = F.normalize(placed[titles] + WORD_WEIGHT * around, dim=1)
+    return ItemTexts(ItemTokens(hashes, FIELDS), meanings)
+
+
+def _words(catalogue: Catalogue, row: int) -> list[str]:
+    """The single words that an item's meaning rests on."""
+    return (catalogue.keywords[row] or catalogue.titles[row]).split()
+
+
+@torch.no_grad()
+def _read(texts: Sequence[str], encoder: str, space: TextSpace) -> tuple[Ragged, Tensor]:
+    """Hashes of the tokens of each text, and where they lie, float32 [n, sentence_dim]."""
+    values, sizes, placed = [NOTHING], [NOTHING], [torch.zeros(0, space.axes.shape[1])]
+    for start in range(0, len(texts), READ_TOGETHER):
+        read = load_text_graph(encoder)(texts[start : start + READ_TOGETHER])
+        values.append(read.tokens[read.tokens != 0])
+        sizes.append((read.tokens != 0).sum(axis=1))
+        said = torch.from_numpy(read.sentence).split(BLOCK)
+        placed += [space.meaning(block.to(space.mean.device)).cpu() for block in said]
+    return Ragged.by_size(np.concatenate(values), np.concatenate(sizes)), torch.cat(placed)
 
 
 class ItemSentences:
@@ -104,8 +127,7 @@ class ItemSentences:
         """
         self._catalogue, self._graph, self._device = catalogue, load_text_graph(encoder), device
         self._is_read = np.zeros(len(catalogue), dtype=bool)
-        # what is never written of it takes no memory
-        self._sentences = np.zeros((len(catalogue), text_encoder(encoder).width), dtype=np.float32)
+        self._sentences = scratch.zeros((len(catalogue), text_encoder(encoder).width), np.float32)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         wanted = rows.cpu().numpy()
@@ -115,7 +137,9 @@ class ItemSentences:
             read = self._graph([self._text(row) for row in new.tolist()]).sentence
             self._sentences[new] = F.normalize(torch.from_numpy(read), dim=1).numpy()
             self._is_read[new] = True
-        return torch.from_numpy(self._sentences[wanted]).to(self._device)
+        found = torch.from_numpy(self._sentences[wanted]).to(self._device)
+        scratch.let_go(self._sentences)
+        return found
 
     def _text(self, row: int) -> str:
         title, keywords, category, description = self._catalogue.fields(row)
@@ -129,25 +153,31 @@ def item_words(space: TextSpace, hashes: Rows, tokens: Tensor) -> Tensor:
     Args:
         space: knows where.
         hashes: int64 [V], of the vocabulary.
-        tokens: int64 [N, T], rows of the vocabulary.
+        tokens: int [N, T], rows of the vocabulary.
     """
     by_row = torch.from_numpy(np.concatenate([[0], hashes])).to(tokens.device)
     return torch.cat([space.words(by_row[block], block) for block in tokens.split(BLOCK)])
 
 
-def _mean_of_words(words: Sequence[Sequence[str]], placed: Tensor, place: Mapping[str, int]) -> Tensor:
-    """Where the words of each item lie, by how rare they are, float [N, sentence_dim], of length 1 or 0."""
-    counts = Counter(word for each in words for word in set(each))
-    means = torch.zeros(len(words), placed.shape[1])
-    for row, each in enumerate(words):
-        if each:
-            rarity = torch.tensor([np.log(len(words) / counts[word]) for word in each], dtype=torch.float32)
-            means[row] = rarity @ placed[[place[word] for word in each]]
-    return F.normalize(means, dim=1)
+def _mean_of_words(
+    words: Sequence[Sequence[str]], rarity: Mapping[str, float], placed: Tensor, place: Mapping[str, int]
+) -> Tensor:
+    """Where the words of each item lie, by how rare they are, float [n, sentence_dim], of length 1 or 0."""
+    said = [word for each in words for word in each]
+    found = torch.tensor([place[word] for word in said], dtype=torch.int64)
+    weights = torch.tensor([rarity[word] for word in said], dtype=torch.float32)
+    sizes = torch.tensor([len(each) for each in words])
+    starts = sizes.cumsum(0) - sizes
+    sums = F.embedding_bag(found, placed, starts, per_sample_weights=weights, mode="sum")
+    return F.normalize(sums, dim=1)
 
 
-def word_tokens(words: Sequence[str], encoder: str) -> dict[str, Rows]:
+def word_tokens(words: Iterable[str], encoder: str) -> dict[str, Rows]:
     """Hashes of the tokens of each distinct word, int64 [n]."""
     distinct = list(dict.fromkeys(words))
-    tokens = load_text_graph(encoder)(distinct).tokens
-    return {word: row[row != 0] for word, row in zip(distinct, tokens, strict=True)}
+    found: dict[str, Rows] = {}
+    for start in range(0, len(distinct), READ_TOGETHER):
+        some = distinct[start : start + READ_TOGETHER]
+        tokens = load_text_graph(encoder)(some).tokens
+        found |= {word: row[row != 0] for word, row in zip(some, tokens, strict=True)}
+    return found

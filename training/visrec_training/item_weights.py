@@ -185,7 +185,7 @@ def ease(gram: Tensor, ridge: float, dropout: float = 0.0) -> Tensor:
 
 def _rare_words(content: Content, met: Tensor, share: float) -> sparse.csr_array:
     """Words of which two items' product is `share` times what they share of rare ones, float32 [n, words]."""
-    counted = content.words_by_row[met.cpu().numpy()].astype(np.float32).tocsc()
+    counted = content.words[met.cpu().numpy()].tocsc()
     rare = counted[:, np.diff(counted.indptr) <= COMMONEST].tocsr() * np.sqrt(np.float32(share))
     rare.eliminate_zeros()  # entries of 0 would cost as much, and count as something that items share
     return rare

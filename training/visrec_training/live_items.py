@@ -64,6 +64,7 @@ class LiveItems:
         device, split = next(model.parameters()).device, prepared.split
         tokens, self.texts_cut = vocabulary.encode(texts.tokens, model.config.item_words)
         self._tokens, self._meanings = torch.from_numpy(tokens).to(device), texts.meanings.to(device)
+        self._features = word_features(model.item_tower.words, self._tokens)
         self._every = torch.arange(len(tokens), device=device)
         self._warm = torch.from_numpy(split.warm_items).to(device)
         self.has_id = torch.from_numpy(split.candidates).to(device)
@@ -85,9 +86,9 @@ class LiveItems:
         """Fit what is known in closed form, by content and by what people did."""
         model, catalogue = self._model, self._prepared.dataset.catalogue
         aspects, _ = model.aspects(self._reduced)
-        words = word_features(model.item_tower.words, self._tokens)
         sentences = ItemSentences(catalogue, model.config.text_encoder, self._every.device)
-        content = Content.of(words, self._meanings, sentences, aspects[:, GIST], catalogue.categories)
+        gists = aspects[:, GIST]
+        content = Content.of(self._features, self._meanings, sentences, gists, catalogue.categories)
         return fit_closed_form(self._prepared.split, content, model.config, self._config.dense_items, stages)
 
     @torch.no_grad()
@@ -205,7 +206,7 @@ class LiveItems:
         gists = self.aspects[:, GIST]
         space.fit_looks(gists[self._warm], self._meanings[self._warm])
         if self.closed_form:
-            unseen = fit_places(tower, self.closed_form.learned, gists, self._config)
+            unseen = fit_places(tower, self.closed_form.learned, self._features, gists, self._config)
         known = [
             tower.places_of(rows, self.aspects[rows], self._tokens[rows], self.has_id[rows])
             for rows in self._every.split(BLOCK)

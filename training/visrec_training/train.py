@@ -104,7 +104,7 @@ class Trainer:
         space = TextSpace(model_config, text_encoder(model_config.text_encoder).width, NO_WORDS)
         space.fit_meaning(torch.from_numpy(background(model_config.text_encoder)))
         texts = read_item_texts(catalogue, model_config.text_encoder, space)
-        self.vocabulary = Vocabulary.learn([texts.tokens[row] for row in split.warm_items])
+        self.vocabulary = Vocabulary.learn(texts.tokens.take(split.warm_items))
         self.fingerprint = fingerprint(prepared.dataset, prepared.regions, split)
         self.model = Model(model_config, self.vocabulary, len(catalogue), encoder).to(device)
         self.model.text_space.mean.copy_(space.mean)

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from visrec_training.rows import Rows
+from visrec_training.rows import NOTHING, Ragged, Rows
 
 UNKNOWN = 0
 """Row of padding and of tokens that no training item has; it counts for nothing."""
+BLOCK = 1 << 16  # items at a time
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTokens:
+    """The tokens of n items, each of which has equally many texts, such as title and category."""
+
+    hashes: Ragged
+    """A list for each text, whole words before their pieces; the texts of an item one after another."""
+    texts: int
+    """How many an item has."""
+
+    def __len__(self) -> int:
+        return len(self.hashes) // self.texts
+
+    @property
+    def owners(self) -> Rows:
+        """Which item each token stands in, int64 [total]."""
+        return self.hashes.owners // self.texts
+
+    def take(self, items: Rows) -> ItemTokens:
+        """Those of some items, int64 [k]."""
+        lists = items[:, None] * self.texts + np.arange(self.texts)
+        return ItemTokens(self.hashes.part(lists.ravel()), self.texts)
+
+    def blocks(self) -> Iterator[ItemTokens]:
+        """All of them, `BLOCK` items at a time."""
+        for start in range(0, len(self), BLOCK):
+            yield self.take(np.arange(start, min(start + BLOCK, len(self))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +54,16 @@ class Vocabulary:
     """float32 [V + 1]: log(items / items with the token), so that rare words weigh more; 0 for row 0."""
 
     @classmethod
-    def learn(cls, items: Sequence[Sequence[Rows]]) -> Vocabulary:
-        """Collect the tokens of items, each of which has one text or more: hashes, int64 [n] each."""
-        counts = Counter(token for texts in items for token in {t for text in texts for t in text.tolist()})
-        hashes = np.asarray(sorted(counts), dtype=np.int64)
-        shares = np.asarray([counts[token] for token in hashes.tolist()], dtype=np.float64) / max(
-            len(items), 1
-        )
-        rarity = np.concatenate([[0.0], np.log(1 / shares).clip(min=0.1)]) if len(hashes) else np.zeros(1)
+    def learn(cls, items: ItemTokens) -> Self:
+        """Collect the tokens of items."""
+        hashes = np.unique(items.hashes.values)
+        counts = np.zeros(len(hashes), dtype=np.int64)
+        for some in items.blocks():
+            rows = np.searchsorted(hashes, some.hashes.values)
+            once = np.unique(some.owners * len(hashes) + rows) % max(len(hashes), 1)
+            counts += np.bincount(once, minlength=len(hashes))
+        shares = counts / max(len(items), 1)
+        rarity = np.concatenate([[0.0], np.log(1 / shares).clip(min=0.1)])
         return cls(hashes, rarity.astype(np.float32))
 
     def rows(self, hashes: Rows) -> Rows:
@@ -43,36 +73,43 @@ class Vocabulary:
         position = np.searchsorted(self.hashes, hashes).clip(max=len(self.hashes) - 1)
         return np.where(self.hashes[position] == hashes, position + 1, UNKNOWN)
 
-    def encode(self, items: Sequence[Sequence[Rows]], length: int) -> tuple[Rows, int]:
-        """Rows of the tokens of items, each of which has one text or more, such as title and category.
+    def encode(self, items: ItemTokens, length: int) -> tuple[npt.NDArray[np.int32], int]:
+        """Rows of the tokens of items.
 
         Each text of an item gives a token in turn, whole words before their pieces, so that a long one does
         not displace the others.
 
         Args:
-            items: for each text of each item its hashes, int64 [n], whole words before their pieces.
+            items: n of them.
             length: the most tokens of an item.
 
         Returns:
-            int64 [n, longest, at most length], the known tokens first, then `UNKNOWN`; and how many items
+            int32 [n, longest, at most length], the known tokens first, then `UNKNOWN`; and how many items
             have more tokens than that.
         """
-        found = [list(dict.fromkeys(_in_turn([self.known(text) for text in texts]))) for texts in items]
-        longest = max(map(len, found), default=0)
-        encoded = np.full((len(items), max(1, min(length, longest))), UNKNOWN, dtype=np.int64)
-        for row, tokens in zip(encoded, found, strict=True):
-            row[: len(tokens)] = tokens[:length]
-        return encoded, sum(len(tokens) > length for tokens in found)
+        found = [self._in_turn(some) for some in items.blocks()]
+        sizes = np.concatenate([NOTHING, *(each.sizes for each in found)])
+        longest = max(1, min(length, sizes.max(initial=0)))
+        encoded = np.full((len(items), longest), UNKNOWN, dtype=np.int32)
+        shown = [each.first(each.sizes.clip(max=longest)).values for each in found]
+        encoded[np.arange(longest) < sizes[:, None]] = np.concatenate([NOTHING, *shown])
+        return encoded, int((sizes > length).sum())
 
     def known(self, hashes: Rows) -> list[int]:
         """Rows of those tokens, int64 [n], that are known."""
         rows = self.rows(hashes)
         return rows[rows != UNKNOWN].tolist()
 
-
-def _in_turn(lists: Sequence[Sequence[int]]) -> Iterator[int]:
-    """The first of each list, then the second of each, and so on."""
-    return (row for rows in zip_longest(*lists, fillvalue=UNKNOWN) for row in rows if row != UNKNOWN)
+    def _in_turn(self, items: ItemTokens) -> Ragged:
+        """Rows of the known tokens of each item, each once: the first of each text, the second of each, …."""
+        rows = self.rows(items.hashes.values)
+        known = items.hashes.replaced(rows).where(rows != UNKNOWN)
+        turn = np.arange(len(known.values)) - known.starts[known.owners]
+        item, text = np.divmod(known.owners, items.texts)
+        order = np.lexsort((text, turn, item))
+        item, rows = item[order], known.values[order]
+        first = np.sort(np.unique(item * len(self.rarity) + rows, return_index=True)[1])
+        return Ragged.by_size(rows[first], np.bincount(item[first], minlength=len(items)))
 
 
 def cut_texts(count: int, most: int) -> list[str]:
