@@ -1,5 +1,7 @@
 """Questions that are asked again and again, by several sections, are answered as each section's are alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -31,9 +33,27 @@ def served(checkpoint, shop):
     return Served.load(checkpoint, checkpoint.model(), shop, CPU)
 
 
+@pytest.fixture(params=["one right answer", "one or two"])
+def sections(shop, request):
+    """What is asked of known and of new items; with a second right answer to every other question."""
+    sections = list(shop.split.sections().values())
+    if request.param == "one right answer":
+        return sections
+    rng = np.random.default_rng(0)
+    return [with_second_answers(section, rng) for section in sections]
+
+
+def with_second_answers(section, rng):
+    queries = section.queries
+    others = rng.integers(len(section.ranked), size=len(queries))
+    has_second = (np.arange(len(queries)) % 2 > 0) & (others != queries.targets.values)
+    targets = queries.targets.appended(others, has_second)
+    return dataclasses.replace(section, queries=dataclasses.replace(queries, targets=targets))
+
+
 @pytest.fixture
-def asked(served, shop):
-    """Three sections, as two combinations of modalities read them."""
+def asked(served, sections):
+    """Sections, as two combinations of modalities read them."""
     return [
         (
             section,
@@ -42,7 +62,7 @@ def asked(served, shop):
                 for sent in (HISTORY, BOTH)
             ],
         )
-        for section in shop.split.sections().values()
+        for section in sections
     ]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from visrec_training.fusion_scorer import FusionScorer, Parts
-from visrec_training.metrics import query_metrics
+from visrec_training.metrics import Values, query_metrics
 from visrec_training.queries import Section
 from visrec_training.retrieval import Read, barred, best_of, probabilities
 from visrec_training.rows import Ragged, Rows
@@ -54,7 +54,10 @@ class Rehearsal:
     @torch.inference_mode()
     def ndcg(self) -> list[float]:
         """Mean NDCG@10 of each section, over all that is sent."""
-        reached = query_metrics(_rows(map(self._best, self._batches)), self._targets)["ndcg@10"]
+        if (self._targets.sizes == 1).all():
+            reached = self._counted()
+        else:
+            reached = query_metrics(_rows(map(self._best, self._batches)), self._targets)["ndcg@10"]
         return [float(each.mean()) for each in np.split(reached, self._ends)]
 
     @torch.inference_mode()
@@ -67,6 +70,19 @@ class Rehearsal:
         ]
         recall = query_metrics(_rows(best), self._targets)["recall@10"]
         return float(torch.cat(sure).mean()) - float(recall.mean())
+
+    def _counted(self) -> Values:
+        """NDCG@10 of each question, where each has one right answer, ranked behind all that score the same.
+
+        To count what scores no less takes a sixth of the time of sorting.
+        """
+        right, ranks = torch.from_numpy(self._targets.values).split([len(b.told) for b in self._batches]), []
+        for batch, wanted in zip(self._batches, right, strict=True):
+            logits = self._logits(batch).masked_fill_(batch.barred, -torch.inf)
+            score = logits.gather(1, wanted.to(logits.device).unsqueeze(1))
+            ranks.append(logits.ge_(score).sum(1).where(score.isfinite().squeeze(1), torch.inf))
+        rank = torch.cat(ranks).double().cpu().numpy()
+        return np.where(rank <= 10, 1 / np.log2(1 + rank), 0.0)
 
     def _logits(self, batch: _Batch) -> Tensor:
         return batch.parts.weighed(self._balance(batch.told))
