@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from visrec_training import scratch
@@ -45,7 +46,9 @@ def read(
         DataError: neither or both are given, or what is given can't be used.
     """
     if data is not None and pictures is None:
-        return read_dataset(data, limits, with_interactions=with_interactions)
+        dataset = read_dataset(data, limits, with_interactions=with_interactions)
+        pa.default_memory_pool().release_unused()  # what tables took: gigabytes of a large shop
+        return dataset
     if pictures is not None and data is None:
         return read_pictures(pictures, limits)
     raise DataError("give either --data FOLDER (items and interactions) or --pictures FOLDER (pictures only)")
