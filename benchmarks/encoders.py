@@ -142,7 +142,7 @@ def _cost(encoder: Encoder) -> dict[str, float]:
     """Milliseconds a picture as it is served, alone and on one thread, and megabytes of weights and graph."""
     side = ModelConfig().picture_size
     with TemporaryDirectory() as folder:
-        write_encoder(encoder, side, Path(folder))
+        write_encoder(encoder, side, Path(folder), cache=Path(folder))
         path = Path(folder) / "encoder" / "model.onnx"
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1

@@ -5,30 +5,55 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # more would spin beside servers, on two cores
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as `visrec` does
 
 
 @pytest.fixture(scope="session")
-def small_shop(tmp_path_factory):
+def root(tmp_path_factory) -> Path:
+    """A folder of this run, which all of its workers share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def made_once(root):
+    """Have the first worker that needs a folder fill it, for all; nobody may change it."""
+
+    def make(name, fill):
+        folder, is_made = root / name, root / f"{name}.made"
+        with FileLock(root / f"{name}.lock"):
+            if not is_made.exists():
+                folder.mkdir()
+                fill(folder)
+                is_made.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(root) -> Path:
+    """visrec's cache, by default and where it is named."""
+    os.environ["XDG_CACHE_HOME"] = str(root)
+    return root / "visrec"
+
+
+@pytest.fixture(scope="session")
+def small_shop(made_once):
     """A data folder of some 240 real stickers, a red apple among them, and 400 simulated shoppers."""
     from visrec_demo.catalogue import stickers, write_catalogue
     from visrec_demo.shoppers import ShopperConfig, write_shoppers
 
-    folder = tmp_path_factory.mktemp("small_shop")
-    chosen = [
-        sticker for place, sticker in enumerate(stickers()) if not place % 7 or sticker.title == "red apple"
-    ]
-    write_catalogue(folder, chosen)
-    write_shoppers(folder, ShopperConfig(shoppers=400, picks=12))
-    return folder
+    def write(folder):
+        drawn = enumerate(stickers())
+        chosen = [sticker for place, sticker in drawn if not place % 7 or sticker.title == "red apple"]
+        write_catalogue(folder, chosen)
+        write_shoppers(folder, ShopperConfig(shoppers=400, picks=12))
 
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory) -> Path:
-    """What the encoder saw, shared by all tests."""
-    return tmp_path_factory.mktemp("cache")
+    return made_once("small_shop", write)
 
 
 @pytest.fixture(scope="session")
@@ -40,20 +65,25 @@ def visrec():
 
 
 @pytest.fixture(scope="session")
-def run(small_shop, cache, visrec, tmp_path_factory) -> Path:
+def run(small_shop, visrec, made_once) -> Path:
     """The out folder of a short training run on the small shop."""
-    out = tmp_path_factory.mktemp("run")
-    assert visrec("train", "--data", small_shop, "--cache", cache, "--out", out, "--epochs", 6) == 0
-    return out
+
+    def train(out):
+        assert visrec("train", "--data", small_shop, "--out", out, "--epochs", 6) == 0
+
+    return made_once("run", train)
 
 
 @pytest.fixture(scope="session")
-def repository(run, small_shop, visrec, tmp_path_factory) -> Path:
-    """A model repository that holds the run's first release."""
-    folder = tmp_path_factory.mktemp("models") / "model_repository"
-    words = ("--checkpoint", run / "best.pt", "--data", small_shop, "--repository", folder)
-    assert visrec("export", *words) == 0
-    return folder
+def repository(run, small_shop, visrec, made_once, tmp_path_factory) -> Path:
+    """A model repository that holds the run's first release; each worker's own, as servers write there."""
+
+    def export(folder):
+        words = ("--checkpoint", run / "best.pt", "--data", small_shop, "--repository", folder)
+        assert visrec("export", *words) == 0
+
+    released = made_once("released", export)
+    return shutil.copytree(released, tmp_path_factory.mktemp("models") / "model_repository")
 
 
 @pytest.fixture(scope="session")

@@ -8,16 +8,14 @@ python -m benchmarks.quality report --page build/quality/report.html --data data
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from benchmarks.quality import ROOT, report
 from benchmarks.quality.convert import convert
 from benchmarks.quality.cornac_baselines import CORNAC
 from benchmarks.quality.rectools_baselines import RECTOOLS
-from benchmarks.quality.run import Plan, first_seeds, run
+from benchmarks.quality.run import Plan, first_seeds, read_results, run
 from benchmarks.quality.visrec_run import VARIANTS, VISREC, prepared_for
 from benchmarks.quality_figures import fill_in
 
@@ -107,7 +105,9 @@ def _run(args: argparse.Namespace) -> None:
 def _report(args: argparse.Namespace) -> None:
     if args.page:
         report.refuse_in_repository(args.page)
-    results = _read(args.out)
+    results = read_results(args.out)
+    if not results:
+        raise VisrecError(f"no results in {args.out}: `run` writes them")
     if args.docs:
         fill_in(args.docs, "quality", f"{report.markdown(results)}\n")
     if args.page:
@@ -117,13 +117,6 @@ def _report(args: argparse.Namespace) -> None:
             for data in plan.data
         }
         write_text(args.page, report.page(results, examples))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise VisrecError(f"can't read results from {path}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ BATCH = 32
 Figures = dict[str, dict[str, dict[str, float]]]
 
 
-def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> Figures:
+def agreement(checkpoint: Path, served: Served, prepared: Prepared, cache: Path) -> Figures:
     """Export a checkpoint, and measure it where it is used.
 
     Returns:
@@ -39,7 +39,7 @@ def agreement(checkpoint: Path, served: Served, prepared: Prepared) -> Figures:
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
-        release = export_release(loaded, prepared.dataset, repository, keep=1, requests=16)
+        release = export_release(loaded, prepared.dataset, repository, cache=cache, keep=1, requests=16)
         graph = repository / "fusion_scorer" / str(release.number) / "model.onnx"
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         with (

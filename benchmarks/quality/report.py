@@ -29,6 +29,11 @@ TABLES = {
     "Known and new items in one ranking": ("mixed",),
     "New people": ("nothing", "history-1", "history-3", "history-5"),
 }
+OVERVIEW = {
+    "warm": "items that training saw",
+    "cold alone": "new items, among each other",
+    "mixed": "known and new items",
+}
 ROW_NAMES = {
     "warm": "",
     "cold alone": "among each other, ",
@@ -56,17 +61,34 @@ Table = list[list[str]]
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The section for the docs: per set, a table a question."""
-    lines = [f"Measured on {results['machine']}, commit {results['commit']}.", ""]
-    for name, models in results["sets"].items():
-        lines += [f"### {name}", ""]
-        made = tables(models)
-        if name in results["exported"]:
-            made["The same model as it is served"] = _exported(results["exported"][name])
+    """The section for the docs: all sets in one table, then per set a table a question."""
+    lines = ["### All sets", "", *_lines(overview(results)), ""]
+    for name, measured in results.items():
+        lines += [f"### {name}", "", _measured(measured), ""]
+        made = tables(measured["models"])
+        if "exported" in measured:
+            made["The same model as it is served"] = _exported(measured["exported"])
         for title, table in made.items():
-            head, *rows = table
-            lines += [f"**{title}**", "", _line(head), _line(["---"] * len(head)), *map(_line, rows), ""]
+            lines += [f"**{title}**", "", *_lines(table), ""]
     return "\n".join(lines)
+
+
+def overview(results: dict[str, Any]) -> Table:
+    """NDCG@10 of visrec and of the best baseline, on each set."""
+    body = [
+        [
+            name,
+            OVERVIEW[row],
+            _figure(models[VISREC], row, COMPARED_BY),
+            _figure(models[best["model"]], row, COMPARED_BY),
+            *_against(best),
+        ]
+        for name, measured in results.items()
+        if BEST_BASELINE in (models := measured["models"]).get(VISREC, {})
+        for row, best in models[VISREC][BEST_BASELINE].items()
+        if row in OVERVIEW
+    ]
+    return [["set", "ranked", "visrec", "best baseline", "which", "ratio", "p"], *body]
 
 
 def tables(models: Set) -> dict[str, Table]:
@@ -97,19 +119,15 @@ def tables(models: Set) -> dict[str, Table]:
 
 def _compared(rows: dict[str, dict[str, Any]]) -> Table:
     head = ["row", "best baseline", f"ratio of {COMPARED_BY}", "p"]
+    named = {row: ROW_NAMES[row].removesuffix(", ") or "items that training saw" for row in rows}
+    return [head, *([named[row], *_against(best)] for row, best in rows.items())]
+
+
+def _against(best: dict[str, Any]) -> list[str]:
+    """The best baseline, and how visrec compares with it."""
     least = 2 / (1 + RESAMPLES)
-    return [
-        head,
-        *(
-            [
-                ROW_NAMES[row].removesuffix(", ") or "items that training saw",
-                each["model"],
-                f"{each['ratio']:.2f}",
-                f"{each['p']:.3f}" if each["p"] > least else f"< {least:.3f}",
-            ]
-            for row, each in rows.items()
-        ),
-    ]
+    sure = f"{best['p']:.3f}" if best["p"] > least else f"< {least:.3f}"
+    return [best["model"], f"{best['ratio']:.2f}", sure]
 
 
 def _exported(figures: dict[str, dict[str, dict[str, float]]]) -> Table:
@@ -126,9 +144,10 @@ def _exported(figures: dict[str, dict[str, dict[str, float]]]) -> Table:
 
 def page(results: dict[str, Any], examples: dict[str, str]) -> str:
     """The HTML page; `examples` are `example_rankings` by set."""
-    parts = [f"<p>{html.escape(results['machine'])}, commit {html.escape(results['commit'])}.</p>"]
-    for name, models in results["sets"].items():
-        parts.append(f"<h2>{html.escape(name)}</h2>")
+    parts = [_html(overview(results))]
+    for name, measured in results.items():
+        models = measured["models"]
+        parts.append(f"<h2>{html.escape(name)}</h2><p>{html.escape(_measured(measured))}</p>")
         for row in ROW_NAMES:
             known = {model: figures[row]["ndcg@10"] for model, figures in models.items() if row in figures}
             if known:
@@ -185,6 +204,15 @@ def _figure(figures: dict[str, Any], row: str, column: str) -> str:
     value = figures[row][column]
     spread = f" ± {np.std(value['seeds'], ddof=1):.4f}" if len(value["seeds"]) > 1 else ""
     return f"{value['mean']:.4f}{spread}"
+
+
+def _measured(measured: dict[str, Any]) -> str:
+    return f"Measured on {measured['machine']}, commit {measured['commit']}."
+
+
+def _lines(table: Table) -> list[str]:
+    head, *rows = table
+    return [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
 
 
 def _line(cells: list[str]) -> str:

@@ -33,6 +33,7 @@ from benchmarks.quality_figures import commit, machine
 from tqdm import tqdm
 
 import visrec_training
+from visrec_client.errors import VisrecError
 from visrec_training.baselines import (
     NEIGHBOURS,
     RIDGES,
@@ -93,7 +94,10 @@ class Plan:
 
 
 def run(plan: Plan, out: Path) -> dict[str, Any]:
-    """Do what isn't done yet, and write the results, whole or not at all.
+    """Do what isn't done yet, and write the results; those of other sets stay.
+
+    Returns:
+        Set → `machine`, `commit`, `models`, each with the rows of `summarise`, and `exported`, if it was.
 
     Raises:
         VisrecError: a folder holds no data with a split, or a training failed.
@@ -102,8 +106,7 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
         CORNAC.check(plan.cornac)
     if plan.rectools:
         RECTOOLS.check(plan.rectools)
-    sets: dict[str, Any] = {}
-    served_as: dict[str, Any] = {}
+    results = read_results(out)
     for data in plan.data:
         tasks = list(_tasks(plan, data))
         models: dict[str, list[Measured]] = {}
@@ -114,13 +117,24 @@ def run(plan: Plan, out: Path) -> dict[str, Any]:
                 if not path.is_file():
                     task.run(task.folder).save(path)
                 models.setdefault(task.model, []).append(Measured.load(path))
-        sets[data.name] = _summary(models)
+        results[data.name] = {"machine": machine(), "commit": commit(), "models": _summary(models)}
         if plan.exported:
             task = next(task for task in tasks if task.model == VISREC)
-            served_as[data.name] = _exported(task.folder, data, plan.cache)
-    results = {"machine": machine(), "commit": commit(), "sets": sets, "exported": served_as}
-    write_text(out, json.dumps(results, indent=1) + "\n")
+            results[data.name]["exported"] = _exported(task.folder, data, plan.cache)
+        write_text(out, json.dumps(results, indent=1) + "\n")
     return results
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What `run` wrote; nothing where there is no such file.
+
+    Raises:
+        VisrecError: it is damaged.
+    """
+    try:
+        return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise VisrecError(f"can't read results from {path}: {error}") from error
 
 
 def _summary(models: dict[str, list[Measured]]) -> dict[str, Any]:
@@ -144,7 +158,7 @@ def _exported(trained: Path, data: Path, cache: Path) -> Figures:
     if not path.is_file():
         checkpoint = trained / BEST
         model = served(checkpoint, data, cache, VARIANTS[VISREC])
-        figures = agreement(checkpoint, model, prepared_for(data, cache))
+        figures = agreement(checkpoint, model, prepared_for(data, cache), cache)
         write_text(path, json.dumps(figures, indent=1) + "\n")
     return json.loads(path.read_text("utf-8"))
 

@@ -96,7 +96,7 @@ def _release(checkpoint: Checkpoint, items: int, dataset: Dataset, work: Path) -
     make_folder(folder)
     large = simulate(checkpoint, items, seed=0)
     start = time.perf_counter()
-    release = export_release(large, dataset, folder, keep=1, requests=CHECKED)
+    release = export_release(large, dataset, folder, cache=work, keep=1, requests=CHECKED)
     seconds = time.perf_counter() - start
     files = (folder / "fusion_scorer" / str(release.number)).iterdir()
     measured = {

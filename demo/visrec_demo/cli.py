@@ -119,9 +119,7 @@ def _made_stages(folder: Path, repository: Path, seed: int) -> Iterator[Stage]:
         title="Export",
         inputs=(str(repository), sources_digest("visrec_export")),
         outputs=lambda: repository.glob("*/[0-9]*/*"),
-        make=lambda: call(
-            "export", "--checkpoint", str(checkpoint), "--data", str(data), "--repository", str(repository)
-        ),
+        make=lambda: call("export", "--checkpoint", str(checkpoint), *known, "--repository", str(repository)),
     )
 
 

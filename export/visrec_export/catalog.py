@@ -44,7 +44,7 @@ from visrec_training.vocabulary import cut_texts
 BATCH = 16
 CHECKED = 32
 """Requests compared with PyTorch."""
-LASTING = ("backbone", "precision", "encoder graph", "checkpoint", "data", "quality", "against FP32")
+LASTING = ("backbone", "precision", "checkpoint", "data", "quality", "against FP32")
 """What a report tells of the parts that stay."""
 Change: TypeAlias = Callable[[Model, Stock], Stock]
 

@@ -13,12 +13,12 @@ from visrec_export.release import export_release
 from visrec_serving import pins
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.prepare import warn
-from visrec_training.train_cli import add_source_arguments, read_source
+from visrec_training.train_cli import add_data_arguments, cache_folder, read_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add_source_arguments(parser)
+    add_data_arguments(parser)
     parser.add_argument(
         "--checkpoint", type=Path, default=Path("runs/latest/best.pt"), metavar="FILE", help="what to publish"
     )
@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint,
         dataset,
         args.repository,
+        cache=cache_folder(args.cache),
         keep=args.keep,
         requests=args.check_requests,
         int8=bounds if args.precision == "int8" else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from visrec_export.compact import COMPACT_FROM, CompactScorer
 from visrec_export.errors import ExportRefused
+from visrec_export.kept_graph import graph_name, kept_graph
 from visrec_export.texts import dictionary, put_in_front
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import REGIONS, ModelConfig
@@ -30,9 +30,7 @@ EXAMPLES = 2  # a batch of one would be taken for a fixed size
 EXTERNAL_DATA_BYTES = 1 << 27
 
 
-def write_graphs(
-    checkpoint: Checkpoint, model: Model, release: int, folder: Path, encoder: Path | None = None
-) -> None:
+def write_graphs(checkpoint: Checkpoint, model: Model, release: int, folder: Path, cache: Path) -> None:
     """Write `<model>/model.onnx` for encoder, attention and fusion_scorer.
 
     Args:
@@ -40,25 +38,25 @@ def write_graphs(
         model: its model, in evaluation mode, on the CPU.
         release: the number that answers carry.
         folder: gets the three folders.
-        encoder: a folder that holds the encoder's graph, where it was made before.
+        cache: keeps the encoder's.
 
     Raises:
         ExportRefused: a graph can't be made, or the ONNX checker finds fault with it.
+        VisrecError: the cache can't be written.
     """
-    if encoder:
-        (target := folder / "encoder").mkdir(parents=True)
-        for file in encoder.iterdir():
-            shutil.copyfile(file, target / file.name)
-    else:
-        write_encoder(model.encoder, model.config.picture_size, folder)
+    write_encoder(model.encoder, model.config.picture_size, folder, cache)
     write_attention(model, folder)
     write_scorer(checkpoint, model, release, folder)
 
 
-def write_encoder(encoder: Encoder, size: int, folder: Path) -> None:
+def write_encoder(encoder: Encoder, size: int, folder: Path, cache: Path) -> None:
     """Write `encoder/model.onnx` alone, for pictures of `size` pixels; errors as for `write_graphs`."""
-    image = torch.zeros(EXAMPLES, size, size, 3, dtype=torch.uint8)
-    _save(_trace(encoder, (image,), ["IMAGE"], ["REGIONS"]), folder / "encoder")
+
+    def trace() -> onnx.ModelProto:
+        image = torch.zeros(EXAMPLES, size, size, 3, dtype=torch.uint8)
+        return _trace(encoder, (image,), ["IMAGE"], ["REGIONS"])
+
+    _save(kept_graph(cache, graph_name(encoder, size), trace), folder / "encoder")
 
 
 def write_attention(model: Model, folder: Path) -> None:

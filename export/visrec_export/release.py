@@ -21,7 +21,6 @@ from visrec_export.fused import fuse
 from visrec_export.graphs import write_graphs
 from visrec_export.int8 import Bounds, to_int8
 from visrec_export.repository import Shapes, check_shapes, ensure_configs, next_release, prune, publish
-from visrec_export.same_encoder import find_graph, graph_name
 from visrec_serving.canary_requests import CanaryRequests
 from visrec_serving.lock import locked
 from visrec_serving.releases import file_digest
@@ -51,6 +50,7 @@ def export_release(
     dataset: Dataset,
     repository: Path,
     *,
+    cache: Path,
     keep: int,
     requests: int,
     int8: Bounds | None = None,
@@ -65,6 +65,7 @@ def export_release(
         dataset: items with real pictures, to compare with PyTorch on; INT8 is also measured on what people
             did with them.
         repository: gets the versions; its configs are made if missing, and changed where shapes differ.
+        cache: keeps the encoder's graph for the next export.
         keep: releases to keep, the new one among them, beside those that are served or can be gone back to.
         requests: requests to compare.
         int8: makes the encoder one in INT8, which may cost this much; None leaves it in FP32.
@@ -78,6 +79,7 @@ def export_release(
         CheckpointError: none of the pictures can be read.
         RepositoryError: the repository holds releases of other shapes, or can't be written.
         RepositoryBusy: another release is being made.
+        VisrecError: the cache can't be written.
     """
     model, catalogue = checkpoint.model(), dataset.catalogue
     sample = _draw_items(catalogue, requests, seed)
@@ -92,9 +94,8 @@ def export_release(
     ensure_configs(repository)
     shapes = release_shapes(checkpoint, model)
     check_shapes(repository, shapes)
-    encoder = graph_name(model.encoder, checkpoint.model_config.picture_size)
     with building(repository) as (release, built):
-        write_graphs(checkpoint, model, release, built, find_graph(repository, encoder))
+        write_graphs(checkpoint, model, release, built, cache)
         asked = draw_requests(checkpoint, pictures, texts, seed)
         proof: dict[str, Any] = {"against PyTorch": check(checkpoint, model, release, built, asked)}
         if int8:
@@ -105,7 +106,6 @@ def export_release(
         report = {
             "backbone": checkpoint.model_config.backbone,
             "precision": "int8" if int8 else "fp32",
-            **({} if int8 else {"encoder graph": encoder}),
             "items": len(checkpoint.item_ids),
             "checkpoint": checkpoint.digest(),
             "data": checkpoint.summary,

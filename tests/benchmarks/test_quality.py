@@ -41,7 +41,7 @@ def results(words, short):
 
 
 def test_each_model_is_measured_with_every_seed(results):
-    models = results["sets"]["shop"]
+    models = results["shop"]["models"]
     assert {"Popularity", "ItemKNN", "EASE", "EDLAE", "Centroid of both", "visrec", VARIANT} <= set(models)
     for row in ("warm", "cold", "cold alone", "mixed", "nothing", "history-3"):
         figure = models["visrec"][row]["ndcg@10"]
@@ -51,12 +51,12 @@ def test_each_model_is_measured_with_every_seed(results):
     assert len(models[VARIANT]["warm"]["ndcg@10"]["seeds"]) == 1, "an ablation is trained once"
     assert len(models["EASE"]["warm"]["recall@20"]["seeds"]) == 1, "nothing in it is drawn"
     assert models["visrec"]["cost"]["peak GB"] > 0.1
-    assert results["commit"]
-    assert "cores" in results["machine"]
+    assert results["shop"]["commit"]
+    assert "cores" in results["shop"]["machine"]
 
 
 def test_a_baseline_says_nothing_of_what_it_cannot_know(results):
-    models = results["sets"]["shop"]
+    models = results["shop"]["models"]
     assert "cold" not in models["EASE"]
     assert "mixed" in models["EASE"], "known items stand there too"
     assert models["EASE"]["new among known"]["ranks 1-5, share new"] == 0
@@ -69,7 +69,7 @@ def test_a_baseline_says_nothing_of_what_it_cannot_know(results):
 
 
 def test_visrec_is_compared_with_the_best_baseline_of_each_row(results):
-    models = results["sets"]["shop"]
+    models = results["shop"]["models"]
     compared = models["visrec"]["best baseline"]
     assert "history-3" in compared
     for row, said in compared.items():
@@ -82,14 +82,18 @@ def test_visrec_is_compared_with_the_best_baseline_of_each_row(results):
         assert 0 <= said["p"] <= 1
 
 
-def test_what_is_done_is_not_done_again(results, words, monkeypatch):
+def test_what_is_done_is_not_done_again(results, words, tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(run, "train_visrec", refuse)
     assert main(["run", *words]) == 0
     again = json.loads(Path(words[words.index("--out") + 1]).read_text())
-    assert again["sets"] == results["sets"]
+    assert again == results
+    out = tmp_path / "quality.json"
+    out.write_text(json.dumps({"another shop": results["shop"]}))
+    assert main(["run", *words, "--out", str(out)]) == 0
+    assert list(json.loads(out.read_text())) == ["another shop", "shop"], "other sets stay"
 
 
 def test_the_docs_and_the_page_are_made_from_the_results(results, words, tmp_path):
@@ -100,9 +104,11 @@ def test_the_docs_and_the_page_are_made_from_the_results(results, words, tmp_pat
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    mean = results["sets"]["shop"]["EASE"]["warm"]["ndcg@10"]["mean"]
+    mean = results["shop"]["models"]["EASE"]["warm"]["ndcg@10"]["mean"]
     assert f"| EASE | {mean:.4f} |" in text
-    compared = results["sets"]["shop"]["visrec"]["best baseline"]["mixed"]
+    compared = results["shop"]["models"]["visrec"]["best baseline"]["mixed"]
+    mixed = results["shop"]["models"]["visrec"]["mixed"]["ndcg@10"]["mean"]
+    assert f"| shop | known and new items | {mixed:.4f}" in text, "all sets stand in one table"
     assert f"| known and new | {compared['model']} | {compared['ratio']:.2f} | " in text
     shown = page.read_text()
     assert shown.count("<svg") == 8

@@ -23,9 +23,9 @@ def checkpoint(run):
 
 
 @pytest.fixture(scope="module")
-def graphs(checkpoint, tmp_path_factory):
+def graphs(checkpoint, cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
-    write_graphs(checkpoint, checkpoint.model(), 1, folder)
+    write_graphs(checkpoint, checkpoint.model(), 1, folder, cache)
     return folder
 
 
@@ -73,11 +73,11 @@ def test_other_vectors_are_refused(checkpoint, graphs, requests):
         check(other, checkpoint.model(), 1, graphs, requests)
 
 
-def test_whoever_may_read_the_graph_may_read_its_weights(checkpoint, tmp_path, monkeypatch):
+def test_whoever_may_read_the_graph_may_read_its_weights(checkpoint, cache, tmp_path, monkeypatch):
     monkeypatch.setattr("visrec_export.graphs.EXTERNAL_DATA_BYTES", 1 << 20)
     before = os.umask(0o022)
     try:
-        write_graphs(checkpoint, checkpoint.model(), 1, tmp_path)
+        write_graphs(checkpoint, checkpoint.model(), 1, tmp_path, cache)
     finally:
         os.umask(before)
     files = [*(tmp_path / "fusion_scorer").iterdir()]

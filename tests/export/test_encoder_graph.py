@@ -11,10 +11,10 @@ from visrec_training.encoder import LITE2, Encoder
 
 
 @pytest.mark.parametrize("backbone", [LITE2, "vit_base_patch32_clip_224", "vit_small_patch14_reg4_dinov2"])
-def test_a_graph_sees_what_pytorch_sees(backbone, tmp_path):
+def test_a_graph_sees_what_pytorch_sees(backbone, cache, tmp_path):
     torch.manual_seed(0)
     encoder = Encoder(backbone, ModelConfig().levels)
-    write_encoder(encoder, 224, tmp_path)
+    write_encoder(encoder, 224, tmp_path, cache)
     session = onnxruntime.InferenceSession(
         tmp_path / "encoder" / "model.onnx", providers=["CPUExecutionProvider"]
     )

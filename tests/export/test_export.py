@@ -15,10 +15,9 @@ import torch
 
 from visrec_export.check import check, draw_requests
 from visrec_export.errors import ExportRefused
-from visrec_export.graphs import write_graphs
+from visrec_export.graphs import write_encoder, write_graphs
 from visrec_export.quality import measured
 from visrec_export.repository import ensure_configs, next_release
-from visrec_export.same_encoder import find_graph, graph_name
 from visrec_serving import history, pins
 from visrec_serving.canary_requests import CanaryRequests
 from visrec_serving.lock import locked
@@ -162,25 +161,36 @@ def test_the_next_export_stands_beside_what_is_served(copy, run, small_shop, vis
     assert not list(copy.glob(".export-*")), "nothing half-made is left"
 
 
-def test_an_encoder_that_is_the_same_is_not_traced_again(copy, checkpoint, monkeypatch):
-    model = checkpoint.model()
-    name = graph_name(model.encoder, 224)
-    known = find_graph(copy, name)
-    assert known == copy / "encoder" / "1"
-    with monkeypatch.context() as patch:
-        patch.setattr("visrec_export.graphs.write_encoder", lambda *_: pytest.fail("traced again"))
-        patch.setattr("visrec_export.graphs.write_attention", lambda *_: None)
-        patch.setattr("visrec_export.graphs.write_scorer", lambda *_: None)
-        write_graphs(checkpoint, model, 2, copy / "built", known)
-    assert file_digest(copy / "built" / "encoder" / "model.onnx") == file_digest(known / "model.onnx")
-    assert find_graph(copy, graph_name(model.encoder, 256)) is None, "made for pictures of another size"
+def test_an_encoder_that_is_the_same_is_not_traced_again(
+    repository, checkpoint, cache, tmp_path, monkeypatch
+):
+    """However often a shop trains anew, and whatever repository it exports to."""
+    encoder, exported = checkpoint.model().encoder, repository / "encoder" / "1" / "model.onnx"
+    kept = shutil.copytree(cache, tmp_path / "cache")
+
+    class TracedAgain(Exception):
+        pass
+
+    def trace(*_):
+        raise TracedAgain
+
+    def written(name, size=224):
+        write_encoder(encoder, size, tmp_path / name, kept)
+        return file_digest(tmp_path / name / "encoder" / "model.onnx")
+
+    monkeypatch.setattr("visrec_export.graphs._trace", trace)
+    assert written("same") == file_digest(exported)
+    with pytest.raises(TracedAgain):
+        written("for pictures of another size", size=256)
+    for path in kept.glob("encoder-*.onnx"):
+        path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(TracedAgain):
+        written("changed since")
+    kept = cache
     with torch.no_grad():
-        next(model.encoder.parameters()).mul_(1.01)
-    assert find_graph(copy, graph_name(model.encoder, 224)) is None, "an encoder of other weights"
-    (known / "model.onnx").write_bytes((known / "model.onnx").read_bytes() + b" ")
-    assert find_graph(copy, name) is None, "a graph that changed since"
-    (copy / "release-1.json").write_text("{}")
-    assert find_graph(copy, name) is None
+        next(encoder.parameters()).mul_(1.01)
+    with pytest.raises(TracedAgain):
+        written("of other weights")
 
 
 def test_a_release_carries_requests_and_the_digests_of_its_files(repository):
@@ -248,9 +258,9 @@ def test_releases_of_other_shapes_do_not_mix(copy, small_shop, cache, visrec, tm
     assert next_release(copy) == 2
 
 
-def test_a_model_that_differs_is_refused(checkpoint, tmp_path):
+def test_a_model_that_differs_is_refused(checkpoint, cache, tmp_path):
     model = checkpoint.model()
-    write_graphs(checkpoint, model, 1, tmp_path)
+    write_graphs(checkpoint, model, 1, tmp_path, cache)
     pictures = np.random.default_rng(0).integers(0, 255, (8, 224, 224, 3), dtype=np.uint8)
     requests = draw_requests(checkpoint, pictures, ["red"], 0)
     assert check(checkpoint, model, 1, tmp_path, requests)["same top 10"] == 8

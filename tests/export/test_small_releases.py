@@ -1,7 +1,5 @@
 """`visrec export` of shops as small and uniform as they come: proven, and asked as a server would."""
 
-import shutil
-
 import numpy as np
 import pytest
 from tiny_shops import SHOPS, everybody, write_shop
@@ -9,7 +7,7 @@ from tiny_shops import SHOPS, everybody, write_shop
 from visrec_export.canary import answered, choose
 from visrec_export.check import ask_graphs, check, draw_requests
 from visrec_export.errors import ExportRefused
-from visrec_export.graphs import write_attention, write_encoder, write_scorer
+from visrec_export.graphs import write_graphs
 from visrec_export.int8 import Bounds, to_int8
 from visrec_serving.pins import MODELS
 from visrec_training.checkpoint import Checkpoint
@@ -34,24 +32,13 @@ def train(visrec, cache, tmp_path):
     return run
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    """A folder for the encoder's graph, which is the same in all of these releases."""
-    return tmp_path_factory.mktemp("encoder")
-
-
 @pytest.fixture
-def build(encoder, tmp_path):
-    """Writes the graphs of a checkpoint, the encoder's once."""
+def build(cache, tmp_path):
+    """Writes the graphs of a checkpoint."""
 
     def run(checkpoint, model):
-        built = tmp_path / "built"
-        if not (encoder / "encoder").exists():
-            write_encoder(model.encoder, model.config.picture_size, encoder)
-        shutil.copytree(encoder / "encoder", built / "encoder")
-        write_attention(model, built)
-        write_scorer(checkpoint, model, 1, built)
-        return built
+        write_graphs(checkpoint, model, 1, tmp_path / "built", cache)
+        return tmp_path / "built"
 
     return run
 

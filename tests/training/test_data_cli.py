@@ -93,7 +93,7 @@ def test_a_long_title_does_not_displace_keywords_and_category():
 
 @pytest.mark.parametrize("home", [None, "/", "/nowhere"])
 def test_training_needs_no_home(small_shop, cache, tmp_path, home):
-    """Without one, features of pictures are kept for this run alone, and a line says so."""
+    """Without one, the cache is kept for this run alone, and a line says so."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")
     }
@@ -122,4 +122,4 @@ def test_training_needs_no_home(small_shop, cache, tmp_path, home):
         [sys.executable, "-c", program, *words], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert "features of pictures are kept for this run only: give a folder with --cache" in done.stderr
+    assert "the cache is kept for this run only: give a folder with --cache" in done.stderr

@@ -65,7 +65,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         metavar="FOLDER",
-        help="keeps the features of pictures (default: visrec in $XDG_CACHE_HOME or ~/.cache)",
+        help="keeps the features of pictures, and the encoder's graph (default: visrec in $XDG_CACHE_HOME or"
+        " ~/.cache)",
     )
 
 
@@ -82,7 +83,7 @@ def read_source(args: argparse.Namespace, *, with_interactions: bool = True) -> 
 
 
 def cache_folder(given: Path | None) -> Path:
-    """Where features of pictures are kept: in the home folder by default; without one, for this run alone."""
+    """Where what pictures show is kept, in the home folder by default; without one, for this run alone."""
     if given is not None:
         return given
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  (never raises)
@@ -92,7 +93,7 @@ def cache_folder(given: Path | None) -> Path:
     except VisrecError as error:
         folder = Path(tempfile.mkdtemp(prefix="visrec-cache-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        warn([f"{error}; features of pictures are kept for this run only: give a folder with --cache"])
+        warn([f"{error}; the cache is kept for this run only: give a folder with --cache"])
     return folder
 
 
