@@ -57,17 +57,18 @@ class Rehearsal:
         if (self._targets.sizes == 1).all():
             reached = self._counted()
         else:
-            reached = query_metrics(_rows(map(self._best, self._batches)), self._targets)["ndcg@10"]
+            best = (best_of(self._ranked(batch)) for batch in self._batches)
+            reached = query_metrics(_rows(best), self._targets)["ndcg@10"]
         return [float(each.mean()) for each in np.split(reached, self._ends)]
 
     @torch.inference_mode()
     def excess(self) -> float:
         """How much surer the model is of its first ten than it is right: their scores' sum less recall@10."""
-        best = [self._best(each) for each in self._batches]
-        sure = [
-            probabilities(self._logits(batch), rows[:, :10]).sum(1)
-            for batch, rows in zip(self._batches, best, strict=True)
-        ]
+        best, sure = [], []
+        for batch in self._batches:
+            logits = self._logits(batch)
+            best.append(best_of(logits.masked_fill(batch.barred, -torch.inf)))
+            sure.append(probabilities(logits, best[-1][:, :10]).sum(1))
         recall = query_metrics(_rows(best), self._targets)["recall@10"]
         return float(torch.cat(sure).mean()) - float(recall.mean())
 
@@ -78,7 +79,7 @@ class Rehearsal:
         """
         right, ranks = torch.from_numpy(self._targets.values).split([len(b.told) for b in self._batches]), []
         for batch, wanted in zip(self._batches, right, strict=True):
-            logits = self._logits(batch).masked_fill_(batch.barred, -torch.inf)
+            logits = self._ranked(batch)
             score = logits.gather(1, wanted.to(logits.device).unsqueeze(1))
             ranks.append(logits.ge_(score).sum(1).where(score.isfinite().squeeze(1), torch.inf))
         rank = torch.cat(ranks).double().cpu().numpy()
@@ -87,8 +88,8 @@ class Rehearsal:
     def _logits(self, batch: _Batch) -> Tensor:
         return batch.parts.weighed(self._balance(batch.told))
 
-    def _best(self, batch: _Batch) -> Tensor:
-        return best_of(self._logits(batch).masked_fill_(batch.barred, -torch.inf))
+    def _ranked(self, batch: _Batch) -> Tensor:
+        return self._logits(batch).masked_fill_(batch.barred, -torch.inf)
 
 
 @torch.inference_mode()

@@ -96,10 +96,7 @@ class Trainer:
             raise DataError("every item is cold in the column split: nothing is left to learn from")
         length = model_config.history or history_length(split.train)
         model_config = dataclasses.replace(model_config, history=length)
-        torch.manual_seed(config.seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        # nothing here reads memory that was not written
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        _settle(config.seed)
         self.prepared, self.config, self.out, self.device = prepared, config, out, device
         space = TextSpace(model_config, text_encoder(model_config.text_encoder).width, NO_WORDS)
         space.fit_meaning(torch.from_numpy(background(model_config.text_encoder)))
@@ -120,22 +117,26 @@ class Trainer:
         self.summary = summarize(prepared, cut_texts(self.live.texts_cut, model_config.item_words))
         self.validation = Validation(split, catalogue, config.seed + 1)
         self.tuning = Tuning(self.model, self.live, self.validation, split)
-        taught = split.without(self.tuning.taken_for_new)
-        query_words = QueryWords(catalogue, self.vocabulary, model_config)
-        self.examples = make_examples(taught, catalogue, query_words, model_config.history, config)
-        # items without interactions are masked from the softmax, unless content is all that is learned from
-        masked = ~taught.candidates if follows(taught.train) else taught.is_cold
-        answers = torch.from_numpy(np.where(masked, -1.0, popularity_of(taught))).float().to(device)
-        told = isinstance(self.examples, AnyItem)
-        self.objective = Objective(self.model, self.live, config, answers, masks_told=told)
         self.finetuned = encoder.freeze_all_but(config.finetune_blocks)
-        most = SAMPLED_EXAMPLES if self.objective.is_sampled else EPOCH_EXAMPLES
-        self.epoch_examples = min(len(self.examples), most)
-        steps = config.epochs * math.ceil(self.epoch_examples / config.batch)
-        sparse_ids = self.objective.is_sampled
-        self.optimizer = Optimizer(self.model, self.finetuned, config, steps, sparse_ids=sparse_ids)
+        self._prepare_steps()
         self.progress = Progress()
         self._watch: Callable[[Progress], None] | None = None
+
+    def _prepare_steps(self) -> None:
+        """What gradient steps need: examples, what is to be reached with them, and the optimizer."""
+        model, config, catalogue = self.model, self.config, self.prepared.dataset.catalogue
+        taught = self.prepared.split.without(self.tuning.taken_for_new)
+        query_words = QueryWords(catalogue, self.vocabulary, model.config)
+        self.examples = make_examples(taught, catalogue, query_words, model.config.history, config)
+        # items without interactions are masked from the softmax, unless content is all that is learned from
+        masked = ~taught.candidates if follows(taught.train) else taught.is_cold
+        answers = torch.from_numpy(np.where(masked, -1.0, popularity_of(taught))).float().to(self.device)
+        told = isinstance(self.examples, AnyItem)
+        self.objective = Objective(model, self.live, config, answers, masks_told=told)
+        is_sampled = self.objective.is_sampled
+        self.epoch_examples = min(len(self.examples), SAMPLED_EXAMPLES if is_sampled else EPOCH_EXAMPLES)
+        steps = config.epochs * math.ceil(self.epoch_examples / config.batch)
+        self.optimizer = Optimizer(model, self.finetuned, config, steps, sparse_ids=is_sampled)
 
     def resume(self, path: Path) -> None:
         """Go on from `last.pt`; the result is that of a run that was never interrupted.
@@ -288,6 +289,14 @@ class Trainer:
             items=Items(*(each.cpu() for each in self.live.items)),
             progress=progress,
         )
+
+
+def _settle(seed: int) -> None:
+    """Have torch compute the same each time."""
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # nothing here reads memory that was not written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _reached(figures: dict[str, float]) -> float:
