@@ -81,7 +81,7 @@ def test_who_counts_less_is_chosen_on_validation():
         Ragged.single(items),
     )
     nothing = torch.zeros(ITEMS, 1)
-    content = Content(nothing.double().to_sparse_coo(), nothing, nothing, nothing, nothing)
+    content = Content(sparse.csr_array(nothing.numpy()), nothing, nothing, nothing, nothing)
     validation = Section(asked, np.ones(ITEMS, dtype=bool))
     weights = fit_weights(people, None, torch.arange(ITEMS), content, validation, ITEMS, NO_STAGES)
     votes = weights.matrix.fill_diagonal_(-torch.inf)
@@ -191,7 +191,7 @@ def test_an_item_nobody_chose_with_another_says_nothing():
 @pytest.mark.parametrize(("share", "entries"), [(4.0, 2), (0.0, 0)])
 def test_common_words_and_words_of_no_weight_leave_no_entries(monkeypatch, share, entries):
     monkeypatch.setattr(item_weights, "COMMONEST", 2)
-    words = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]]).double().to_sparse_coo()
+    words = sparse.csr_array(np.asarray([[1, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]], np.float32))
     nothing = torch.zeros(4, 1)
     content = Content(words, nothing, nothing, nothing, nothing)
     rare = item_weights._rare_words(content, torch.arange(4), share)
