@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from visrec_training import transitions as module
 from visrec_training.content import Content
@@ -111,7 +112,7 @@ def test_order_counts_where_validation_says_so(most_dense):
     """Items before and after one are chosen with it alike; what is asked for is always the one after."""
     people, met = walks(), torch.arange(ITEMS)
     nothing = torch.zeros(ITEMS, 1)
-    content = Content(nothing.double().to_sparse_coo(), nothing, nothing, nothing, nothing)
+    content = Content(sparse.csr_array(nothing.numpy()), nothing, nothing, nothing, nothing)
     counted = People.of(rows(people), met, ITEMS)
 
     def votes(validation, cuts):
