@@ -88,7 +88,8 @@ def overview(results: dict[str, Any]) -> Table:
         for row, best in models[VISREC][BEST_BASELINE].items()
         if row in OVERVIEW
     ]
-    return [["set", "ranked", "visrec", "best baseline", "which", "ratio", "p"], *body]
+    head = [f"visrec, {COMPARED_BY}", f"best baseline, {COMPARED_BY}", "which baseline", "ratio", "p"]
+    return [["set", "ranked", *head], *body]
 
 
 def tables(models: Set) -> dict[str, Table]:
@@ -119,7 +120,7 @@ def tables(models: Set) -> dict[str, Table]:
 
 def _compared(rows: dict[str, dict[str, Any]]) -> Table:
     head = ["row", "best baseline", f"ratio of {COMPARED_BY}", "p"]
-    named = {row: ROW_NAMES[row].removesuffix(", ") or "items that training saw" for row in rows}
+    named = {row: ROW_NAMES[row].removesuffix(", ") or OVERVIEW[row] for row in rows}
     return [head, *([named[row], *_against(best)] for row, best in rows.items())]
 
 

@@ -83,7 +83,7 @@ def read_source(args: argparse.Namespace, *, with_interactions: bool = True) -> 
 
 
 def cache_folder(given: Path | None) -> Path:
-    """Where what pictures show is kept, in the home folder by default; without one, for this run alone."""
+    """The cache: in the home folder by default; without one, a folder for this run alone."""
     if given is not None:
         return given
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  (never raises)
