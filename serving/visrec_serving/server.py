@@ -118,11 +118,12 @@ class Server:
         if self.config.tls:
             self.config.tls.check()
         self.keys = Keys.find(self.config.repository, self.config.admin_key_file, self.config.api_key_file)
-        self.ports = ports.reserve(self._addresses, self.ports)  # those of the last start, if it was one
         try:
-            self._launch(installation, models)
-            self._hide_keys()
-            self._await_ready(models)
+            # those of the last start, if it was one
+            with ports.reserved(self._addresses, self.ports) as self.ports:
+                self._launch(installation, models)
+                self._hide_keys()
+                self._await_ready(models)
         except ServerFailed:
             self._end()
             raise

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visrec_bench.errors import BenchError
-from visrec_serving.ports import reserve
+from visrec_serving.ports import reserved
 
 ROOT = Path(__file__).parents[3]
 START_SECONDS = 90.0
@@ -108,7 +108,8 @@ def serve(peer: Peer, environment: dict[str, str], folder: Path, body: bytes) ->
     Raises:
         BenchError: it ends, or does not answer in time.
     """
-    port = reserve({"peer": "127.0.0.1"}, {"peer": 0})["peer"]
+    with reserved({"peer": "127.0.0.1"}, {"peer": 0}) as ports:
+        port = ports["peer"]  # released at once: not every peer sets SO_REUSEADDR
     workers = environment["PEER_WORKERS"]
     words = [word.format(port=port, workers=workers) for word in peer.command]
     log = folder / f"{peer.name}.log"
