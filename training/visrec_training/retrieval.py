@@ -17,7 +17,7 @@ from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_texts import load_text_graph
 from visrec_training.queries import Section
 from visrec_training.query_tower import Said
-from visrec_training.rows import Rows
+from visrec_training.rows import Ragged, Rows
 from visrec_training.scratch import Stored
 from visrec_training.vocabulary import Vocabulary
 
@@ -143,10 +143,11 @@ def read_queries(
     batch = max(1, min(BATCH, LOGITS // scorer.items))
     for start in range(0, len(queries), batch):
         chosen = slice(start, start + batch)
-        viewed, histories = queries.viewed[chosen], queries.histories[chosen]
-        longest = max(1, *map(len, histories))
-        padded = pad_histories(histories, min(longest, scorer.tower.history.recency.shape[1]))
-        history = torch.from_numpy(padded if modalities.history else np.full_like(padded, -1)).to(device)
+        viewed = queries.viewed[chosen]
+        told = queries.histories[chosen] if modalities.history else Ragged.empty(len(viewed))
+        longest = int(told.sizes.max(initial=1))
+        padded = pad_histories(told, min(longest, scorer.tower.history.recency.shape[1]))
+        history = torch.from_numpy(padded).to(device)
         pictures = torch.from_numpy(viewed.clip(min=0)).to(device)
         has_picture = torch.from_numpy((viewed >= 0) & modalities.picture).to(device).view(-1, 1, 1)
         tokens, hashes, sentences = (each.to(device) for each in typed.tensors(chosen))
