@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from visrec_training.fusion_scorer import FusionScorer, add_matches, add_votes
-from visrec_training.query_tower import History
 
 COMPACT_FROM = 50_000
 """Items from which a catalogue is stored so: below, a pass over 32-bit floats costs a few milliseconds."""
@@ -66,8 +65,7 @@ class CompactScorer(nn.Module):
         sentence: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Answer requests; arguments and results as of `FusionScorer.forward`."""
-        read = History.look_up(self.vectors, self.sources, history, self.tower.config)
-        read = read._replace(vectors=read.vectors.float(), sources=read.sources.float())
+        read = self.tower.history.look_up(self.vectors, self.sources, history)
         query, attention, said = self.tower(aspects, maps, read, self.space.known_words(hashes, tokens))
         product = _coarse_product(query, self.codes, self.scales)
         voted = add_votes(product, self.neighbours, self.votes, history, said * self.loudest)

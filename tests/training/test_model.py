@@ -12,7 +12,6 @@ from visrec_training.balance import NEIGHBOURS
 from visrec_training.checkpoint import Checkpoint
 from visrec_training.config import ConfigError, ModelConfig, TrainConfig
 from visrec_training.item_tower import Items
-from visrec_training.query_tower import History
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +97,21 @@ def test_what_a_person_did_decides_where_to_look(checkpoint, model):
     aspects = torch.randn(1, config.aspects, config.aspect_dim, generator=generator).expand(2, -1, -1)
     maps = torch.rand(1, config.aspects, 49, generator=generator).softmax(-1).expand(2, -1, -1)
     items = checkpoint.items
-    history = History.look_up(items.vectors, items.sources, torch.tensor([[1], [100]]), config)
+    history = tower.history.look_up(items.vectors, items.sources, torch.tensor([[1], [100]]))
     with torch.inference_mode():
         _, attention, _ = tower(aspects, maps, history, torch.zeros(2, 1, dtype=torch.int64))
     assert not torch.allclose(attention[0], attention[1])
+
+
+def test_histories_read_alike_whether_they_have_more_places_than_there_are_items_or_fewer(checkpoint, model):
+    items, encoder = checkpoint.items, model.query_tower.history
+    count = len(items.vectors)
+    rows = (torch.arange(2 * count) % (count + 1) - 1).view(count, 2)
+    with torch.inference_mode():
+        at_once = encoder.look_up(items.vectors, items.sources, rows)
+        apart = [encoder.look_up(items.vectors, items.sources, row) for row in rows.split(1)]
+    for one, other in zip(at_once, map(torch.cat, zip(*apart, strict=True)), strict=True):
+        assert torch.allclose(one.float(), other.float(), atol=1e-6)
 
 
 def test_padding_and_unknown_items_count_for_nothing(scorer, checkpoint):

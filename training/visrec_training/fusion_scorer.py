@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from visrec_training.balance import Weights
 from visrec_training.item_tower import Items
-from visrec_training.query_tower import History, QueryTower, Said
+from visrec_training.query_tower import QueryTower, Said
 from visrec_training.text_space import TextSpace
 
 
@@ -90,7 +90,7 @@ class FusionScorer(nn.Module):
         self, aspects: Tensor, maps: Tensor, history: Tensor, tokens: Tensor, hashes: Tensor
     ) -> tuple[Said, Tensor]:
         """What requests say, and where they looked, float [B, 7, 7]. Arguments as for `forward`."""
-        looked_up = History.look_up(self.item_vectors, self.sources, history, self.tower.config)
+        looked_up = self.tower.history.look_up(self.item_vectors, self.sources, history)
         said, attention = self.tower.read(aspects, maps, looked_up, self.space.known_words(hashes, tokens))
         return said, attention
 

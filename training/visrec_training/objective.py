@@ -18,7 +18,6 @@ from visrec_training.examples import Batch
 from visrec_training.live_items import LiveItems
 from visrec_training.lookup import find
 from visrec_training.model import Model
-from visrec_training.query_tower import History
 
 DRAWN = 2_048  # items drawn for a step
 
@@ -95,7 +94,7 @@ class Objective:
             items = live.made(aspects, live.has_id & self._kept())
             has_picture = (batch.pictures >= 0).view(-1, 1, 1)
             aspects, maps = (each[batch.pictures.clamp_min(0)] * has_picture for each in (aspects, maps))
-            told = History.look_up(items.vectors, items.sources, batch.history, model.config)
+            told = model.query_tower.history.look_up(items.vectors, items.sources, batch.history)
             query, _, _ = model.query_tower(aspects, maps, told, batch.tokens)
         # outside autocast: half precision can't tell the best items apart
         logits = query.float() @ items.vectors.float().T
@@ -104,7 +103,7 @@ class Objective:
 
     def _sampled(self, batch: Batch) -> Scored:
         """Logits of the right answers and of items drawn at random; what histories hold is not made anew."""
-        live, device = self._live, batch.targets.device
+        live, tower, device = self._live, self._model.query_tower, batch.targets.device
         drawn = self._rows[torch.randint(len(self._rows), (self._drawn,), device=device)]
         rows = torch.cat([batch.targets[batch.targets >= 0], drawn]).unique()
         with self._half_precision():
@@ -118,8 +117,8 @@ class Objective:
             vectors = known.vectors.index_copy(0, torch.searchsorted(read, rows), made.vectors)
             place, is_there = find(read, batch.history)
             history = place.masked_fill(~is_there, -1)
-            told = History.look_up(vectors, known.sources, history, self._model.config)
-            query, _, _ = self._model.query_tower(aspects, maps, told, batch.tokens)
+            told = tower.history.look_up(vectors, known.sources, history)
+            query, _, _ = tower(aspects, maps, told, batch.tokens)
         return Scored(query.float() @ made.vectors.float().T, rows, self._log_chance[rows])
 
     def _kept(self) -> Tensor:
