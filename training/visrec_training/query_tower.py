@@ -85,7 +85,8 @@ class HistoryEncoder(nn.Module):
         must never read all of a catalogue.
         """
         chosen = rows.clamp_min(0)
-        if rows.numel() > len(vectors) and not torch.compiler.is_exporting():
+        # in this order: a comparison would fix the batch size of an export
+        if not torch.compiler.is_exporting() and rows.numel() > len(vectors):
             hidden = self._transformed(vectors[:, : self._dim])
             hidden, looks = (F.embedding(chosen, each) for each in (hidden, self.key(hidden)))
         else:
