@@ -23,28 +23,14 @@ FITTED = (REGRESSION, LONG, SPECTRAL, POPULARITY, NEIGHBOURS)
 CONTENT_SCALE = 0.1  # 1 / τ in the content space, before it has learned anything
 LOGIT_SPREAD = 0.5  # how far a history moves logits in the collaborative space, before training
 STEPS, LEFT_OUT = (0.0, 1.0, 2.0, 4.0, -1.0, -2.0), -6.0  # logarithms
-VOTES_BESIDE = (0.0, -0.5, -1.0, -1.5, 0.5)
-"""Logarithms of the factor by which a picture raises what is said by regression and by neighbours."""
+LOOKS = tuple(step - LEFT_OUT for step in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
+"""Logarithms of the factor by which a picture raises content; the first undoes `LEFT_OUT`."""
+LOOKS_BESIDE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, -0.5, -1.0, -2.0)
+"""Powers: beside a history of n items, a picture raises content by (1 + n) to this as well."""
 COMMON_STEPS = (0.0, -0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -4.0, -6.0, -8.0, 0.5, 1.0)
 EVEN_HISTORIES = (10.0, 3.0, 1.0, 0.3, 30.0)
 """Sizes, in items, at which regression and main directions count alike; the first before any is chosen."""
 Option = TypeVar("Option")
-
-
-class LookSteps(NamedTuple):
-    """Changes that are tried of how much likeness in the content space counts where a picture is sent."""
-
-    alone: tuple[float, ...]
-    """Logarithms of the factor by which a picture raises content."""
-    beside: tuple[float, ...]
-    """Powers: beside a history of n items, a picture raises content by (1 + n) to this as well."""
-
-
-UNTRAINED = LookSteps(
-    alone=tuple(step - LEFT_OUT for step in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)),  # 0 undoes `LEFT_OUT`
-    beside=(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, -0.5, -1.0, -2.0),
-)
-TRAINED = LookSteps(alone=(0.0, 0.5, 1.0, -0.5, -1.0), beside=(0.0, 0.15, 0.3, -0.15, -0.3))
 
 
 class Weights(NamedTuple):
@@ -113,17 +99,17 @@ class Balance(nn.Module):
         for part in parts:
             choose(self._options(part), partial(self._set, part), score)
 
-    def weigh_looks(self, alone: Callable[[], float], beside: Callable[[], float], steps: LookSteps) -> None:
-        """Choose how much each part counts where a picture is sent.
+    def weigh_looks(self, alone: Callable[[], float], beside: Callable[[], float]) -> None:
+        """Choose how much likeness in the content space counts where a picture is sent.
+
+        Expects that `leave_content_out` was called.
 
         Args:
             alone: how well pictures are answered as it is now, sent alone.
             beside: how well, sent with a history.
-            steps: changes that are tried; `UNTRAINED` expects that `leave_content_out` was called.
         """
-        self._weigh_by(HAS_PICTURE, CONTENT, steps.alone, alone)
-        self._weigh_by(TOLD_BESIDE, CONTENT, steps.beside, beside)
-        self._weigh_by(HAS_PICTURE, REGRESSION, VOTES_BESIDE, beside)
+        for place, options, score in ((HAS_PICTURE, LOOKS, alone), (TOLD_BESIDE, LOOKS_BESIDE, beside)):
+            choose(options, partial(self._raise_content, place), score)
 
     def weigh_content(self, score: Callable[[], float]) -> None:
         """Choose how much content counts where nothing but a history is sent.
@@ -131,7 +117,9 @@ class Balance(nn.Module):
         Args:
             score: how well histories are answered as it is now.
         """
-        self._weigh_by(HISTORY_ALONE, CONTENT, (*STEPS, LEFT_OUT), score)
+        start = self.weight[CONTENT, HISTORY_ALONE].item()
+        options = [start + step for step in (*STEPS, LEFT_OUT)]
+        choose(options, partial(self._raise_content, HISTORY_ALONE), score)
 
     @torch.no_grad()
     def temper(self, excess: Callable[[], float]) -> None:
@@ -159,14 +147,9 @@ class Balance(nn.Module):
     def _long(self, even_history: float) -> float:
         return -self.weight[LONG, TOLD].item() * math.log1p(even_history)
 
-    def _weigh_by(self, told: int, part: int, steps: Iterable[float], score: Callable[[], float]) -> None:
-        """Choose by how much something that is told raises a part, a step from where it is now."""
-        start = self.weight[part, told].item()
-        choose([start + step for step in steps], partial(self._raise, part, told), score)
-
     @torch.no_grad()
-    def _raise(self, part: int, told: int, value: float) -> None:
-        self.weight[part, told] = value
+    def _raise_content(self, place: int, value: float) -> None:
+        self.weight[CONTENT, place] = value
 
     @torch.no_grad()
     def _set(self, part: int, value: float) -> None:

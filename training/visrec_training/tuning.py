@@ -9,16 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from visrec_training.balance import (
-    FITTED,
-    NEIGHBOURS,
-    REGRESSION,
-    SPECTRAL,
-    TRAINED,
-    UNTRAINED,
-    LookSteps,
-    choose,
-)
+from visrec_training.balance import FITTED, NEIGHBOURS, REGRESSION, SPECTRAL, choose
 from visrec_training.examples import follows
 from visrec_training.fusion_scorer import FusionScorer
 from visrec_training.item_tower import Items
@@ -88,7 +79,9 @@ class Tuning:
         tower.balance.weigh(FITTED, self._rehearse())
         self._fade()
         self._scale_new_items()
-        self._weigh_looks(UNTRAINED)
+        self._temper()  # keeps the options below away from the bound of weights, MAX_LOG_SCALE
+        tower.balance.weigh_looks(*map(self._rehearse_pictures, (PICTURE, BOTH)))
+        self._temper()
 
     def after_epoch(self) -> None:
         """Weigh what is fitted in closed form, and what was trained next to it.
@@ -103,7 +96,7 @@ class Tuning:
             balance.weigh((REGRESSION, NEIGHBOURS), rehearse)
             self._fade()
             self._scale_new_items()
-            self._weigh_looks(TRAINED)
+            self._temper()
 
     def score(self) -> dict[str, float]:
         """Validation's figures; none where there are no questions."""
@@ -187,12 +180,6 @@ class Tuning:
         best = choose(NEW_SCALES, take, quality)
         if best:
             choose([best * step for step in FINER], take, quality)
-
-    def _weigh_looks(self, steps: LookSteps) -> None:
-        self._temper()  # keeps the options away from the bound of weights, MAX_LOG_SCALE
-        alone, beside = map(self._rehearse_pictures, (PICTURE, BOTH))
-        self._model.query_tower.balance.weigh_looks(alone, beside, steps)
-        self._temper()
 
     def _temper(self) -> None:
         rehearsal = self._questions([self._asked])
