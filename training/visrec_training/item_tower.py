@@ -82,8 +82,8 @@ class WordBag(nn.Module):
         shares = self._shares(self.weight.abs(), tokens)
         if self.training:  # the same sum for a fraction of the time, but ONNX has no such operator
             known = tokens != UNKNOWN
-            ends = known.sum(1).cumsum(0)
-            starts = F.pad(ends[:-1], (1, 0))
+            sizes = known.sum(1)
+            starts = sizes.cumsum(0) - sizes
             return F.embedding_bag(
                 tokens[known], self.embedding.weight, starts, per_sample_weights=shares[known], mode="sum"
             )

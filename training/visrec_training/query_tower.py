@@ -27,7 +27,7 @@ class History(NamedTuple):
 
     hidden: Tensor
     """float [B, L, dim], what is pooled in the content space."""
-    looks: Tensor
+    scores: Tensor
     """float [B, L, heads], how much each head looks at an item, whatever its age."""
     sources: Tensor
     """float [B, L, collaborative_dim]."""
@@ -64,7 +64,6 @@ class HistoryEncoder(nn.Module):
         """Build it."""
         super().__init__()
         heads, dim = config.history_heads, config.dim
-        self._dim = dim
         self.value = nn.Sequential(nn.Linear(dim, dim), nn.GELU())
         self.key = nn.Linear(dim, heads)
         self.recency = nn.Parameter(torch.zeros(heads + 1, config.history))
@@ -84,15 +83,15 @@ class HistoryEncoder(nn.Module):
         at each place, which makes a step of training up to twice as fast. A served graph, of any batch size,
         must never read all of a catalogue.
         """
-        chosen = rows.clamp_min(0)
+        chosen, dim = rows.clamp_min(0), self.key.in_features
         # in this order: a comparison would fix the batch size of an export
         if not torch.compiler.is_exporting() and rows.numel() > len(vectors):
-            hidden = self._transformed(vectors[:, : self._dim])
-            hidden, looks = (F.embedding(chosen, each) for each in (hidden, self.key(hidden)))
+            hidden = self._transformed(vectors[:, :dim])
+            hidden, scores = (F.embedding(chosen, each) for each in (hidden, self.key(hidden)))
         else:
-            hidden = self._transformed(vectors[chosen][..., : self._dim])
-            looks = self.key(hidden)
-        return History(hidden, looks, sources[chosen].float(), rows >= 0)
+            hidden = self._transformed(vectors[chosen][..., :dim])
+            scores = self.key(hidden)
+        return History(hidden, scores, sources[chosen].float(), rows >= 0)
 
     def forward(self, history: History) -> tuple[Tensor, Tensor, Tensor]:
         """Pool histories."""
@@ -100,7 +99,7 @@ class HistoryEncoder(nn.Module):
         # 0 for the newest item, 1 for the one before it, …
         age = (present.sum(1, keepdim=True) - present.cumsum(1)).clamp_min(0).long()
         recency = self.recency[:, age]  # heads + 1, B, L
-        scores = history.looks.transpose(1, 2) + recency[:-1].transpose(0, 1)
+        scores = history.scores.transpose(1, 2) + recency[:-1].transpose(0, 1)
         weights = scores.masked_fill(~present.unsqueeze(1), -1e4).softmax(dim=-1)
         pooled = self.out((weights @ hidden).flatten(1)) * present.any(dim=1, keepdim=True)
 
